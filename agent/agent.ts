@@ -1,0 +1,192 @@
+/** The agent, put together: its API, the watch over the data plane, and the heartbeats. */
+import { access, mkdir, readFile } from "node:fs/promises";
+import { availableParallelism, loadavg, release, uptime } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import packageJson from "../package.json" with { type: "json" };
+import { layoutIn } from "../templates/layout.ts";
+import { HAPROXY_CFG } from "../templates/render.ts";
+import { SpecError } from "../templates/spec.ts";
+import { Applier } from "./apply.ts";
+import { Haproxy } from "./dataplane/haproxy.ts";
+import { Heartbeats } from "./heartbeat.ts";
+import { parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
+import { metricsRegistry } from "./metrics.ts";
+import type { AgentInfo, HeartbeatBody } from "./protocol.ts";
+import { AgentServer, RequestError, type Routes } from "./server.ts";
+import { type AgentSettings, SettingsError } from "./settings.ts";
+import { Watch } from "./watch.ts";
+
+const LOOK_INTERVAL = 1000;
+const RESUME_PAUSE = 1000;
+
+export class Agent {
+  readonly #settings: AgentSettings;
+  readonly #log: Logger;
+  readonly #applier: Applier;
+  readonly #haproxy: Haproxy;
+  readonly #watch: Watch;
+  #server: AgentServer | null = null;
+  #heartbeats: Heartbeats | null = null;
+  #stopping = false;
+
+  constructor(settings: AgentSettings, log: Logger) {
+    this.#settings = settings;
+    this.#log = log;
+    const layout = layoutIn(settings.config_dir, settings.run_dir);
+    this.#haproxy = new Haproxy({
+      binary: settings.haproxy,
+      namespace: settings.namespace,
+      configFile: join(settings.config_dir, HAPROXY_CFG),
+      runDir: settings.run_dir,
+    });
+    this.#applier = new Applier({
+      amphoraId: settings.amphora_id,
+      namespace: settings.namespace,
+      layout,
+      stateDir: settings.state_dir,
+      haproxy: this.#haproxy,
+      log,
+    });
+    this.#watch = new Watch({
+      applier: this.#applier,
+      haproxy: this.#haproxy,
+      ledgerFile: join(settings.run_dir, "counters.json"),
+      interval: LOOK_INTERVAL,
+      onChange: () => this.#heartbeats?.hurry(),
+      log,
+    });
+  }
+
+  /**
+   * Listens, comes back to the last applied spec, and beats.
+   * @throws {SettingsError} @throws {IdentityError} when the files that the settings name can't be used
+   */
+  async start(): Promise<void> {
+    const { listen, run_dir, state_dir, config_dir, amphora_id, identity_file } = this.#settings;
+    for (const folder of [run_dir, state_dir, config_dir]) await mkdir(folder, { recursive: true, mode: 0o700 });
+    const identity = await readIdentity(identity_file, amphora_id);
+    this.#server = new AgentServer(identity, this.#routes(), this.#log);
+    this.#heartbeats = new Heartbeats({
+      amphoraId: amphora_id,
+      key: await this.#heartbeatKey(),
+      from: listen.address,
+      controllers: this.#settings.controllers,
+      interval: this.#settings.heartbeat_interval_ms,
+      body: () => this.#heartbeat(),
+      log: this.#log,
+    });
+    // the data plane first: it needs no controller
+    void this.#resume();
+    await this.#server.listen(listen.address, listen.port);
+    await this.#watch.start();
+    await this.#heartbeats.start();
+    this.#log.info({ address: listen.address, port: listen.port }, "agent ready");
+  }
+
+  /** Stops reporting and listening. HAProxy goes on: traffic does not depend on the agent. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#heartbeats?.stop();
+    await Promise.all([this.#server?.close(), this.#watch.stop()]);
+  }
+
+  /** Tries until the last spec runs again, or the controller has sent one. */
+  async #resume(): Promise<void> {
+    while (!this.#stopping && this.#applier.running === null) {
+      try {
+        if (!(await this.#applier.resume())) return;
+        await this.#watch.look();
+        return;
+      } catch (error) {
+        if (error instanceof SpecError || error instanceof SyntaxError) {
+          this.#log.error({ err: error }, "the last spec can't be used: waiting for the controller");
+          return;
+        }
+        this.#log.warn({ err: error }, "coming back to the last spec failed: trying again");
+        await sleep(RESUME_PAUSE);
+      }
+    }
+  }
+
+  async #heartbeatKey(): Promise<Buffer> {
+    const file = this.#settings.heartbeat_key_file;
+    const key = await readFile(file).catch((error: Error) => {
+      throw new SettingsError(`heartbeat_key_file: ${error.message}`);
+    });
+    if (key.length < 32) throw new SettingsError(`heartbeat_key_file: ${file} holds fewer than 32 bytes`);
+    return key;
+  }
+
+  #routes(): Routes {
+    const metrics = metricsRegistry(() => ({ health: this.#watch.health, stats: this.#watch.stats }));
+    return {
+      "GET /v1/info": () => this.#info(),
+      "GET /v1/spec": async () => {
+        if (this.#applier.running === null) throw new RequestError(404, "no spec has been applied yet");
+        return this.#applier.running;
+      },
+      "PUT /v1/spec": async (body) => {
+        const answer = await this.#applier.apply(body);
+        await this.#watch.look();
+        return answer;
+      },
+      "GET /v1/files": async () => ({ files: this.#applier.files() }),
+      "GET /v1/health": async () => this.#watch.health,
+      "GET /v1/stats": async () => {
+        await this.#watch.look();
+        return this.#watch.stats;
+      },
+      "PUT /v1/certificate": async (body) => {
+        const identity = parseIdentity(body, this.#settings.amphora_id);
+        await writeIdentity(this.#settings.identity_file, identity);
+        this.#server?.useIdentity(identity);
+        this.#log.info("certificate replaced");
+        return {};
+      },
+      "GET /metrics": () => metrics.metrics(),
+    };
+  }
+
+  async #info(): Promise<AgentInfo> {
+    const { mem } = await import("systeminformation");
+    const [memory, haproxy, ipVs] = await Promise.all([
+      mem(),
+      this.#haproxy.version(),
+      access("/proc/net/ip_vs").then(
+        () => true,
+        () => false,
+      ),
+    ]);
+    return {
+      amphora_id: this.#settings.amphora_id,
+      revision: this.#applier.running?.revision ?? 0,
+      versions: { agent: packageJson.version, haproxy, node: process.version.slice(1), kernel: release() },
+      capabilities: { ip_vs: ipVs },
+      host: {
+        load: loadavg(),
+        cpus: availableParallelism(),
+        memory: { total: memory.total, available: memory.available },
+        uptime: uptime(),
+      },
+    };
+  }
+
+  #heartbeat(): HeartbeatBody {
+    const stats = Object.entries(this.#watch.stats.listeners);
+    return {
+      revision: this.#applier.running?.revision ?? 0,
+      digest: this.#watch.digest,
+      load: loadavg()[0] ?? 0,
+      stats: stats.map(([id, counters]) => [
+        id,
+        counters.active_connections,
+        counters.total_connections,
+        counters.bytes_in,
+        counters.bytes_out,
+        counters.request_errors,
+      ]),
+    };
+  }
+}

@@ -1,0 +1,198 @@
+/** All that knows how HAProxy is started, reloaded and asked. It runs in the tenant's namespace and outlives the agent. */
+import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import { execa } from "execa";
+import writeFileAtomic from "write-file-atomic";
+import type { AmphoraSpec } from "../../templates/spec.ts";
+import { ask, HaproxyError, type Processes, showProcesses, tell } from "./haproxy-socket.ts";
+import { parseStat, SHOW_STAT, type StatRow, stateForReload } from "./haproxy-stats.ts";
+
+/** A new worker binds and answers well within this, or never (ms). */
+const START_LIMIT = 10_000;
+const POLL = 10;
+
+export interface HaproxyOptions {
+  readonly binary: string;
+  readonly namespace: string;
+  readonly configFile: string;
+  readonly runDir: string;
+}
+
+/** Counters of each worker that lives, old ones included: process id -> rows. */
+export type WorkerStats = ReadonlyMap<number, readonly StatRow[]>;
+
+export class Haproxy {
+  readonly #options: HaproxyOptions;
+  readonly #master: string;
+  readonly #pidFile: string;
+  readonly #log: string;
+
+  constructor(options: HaproxyOptions) {
+    this.#options = options;
+    this.#master = `${options.runDir}/haproxy-master.sock`;
+    this.#pidFile = `${options.runDir}/haproxy.pid`;
+    this.#log = `${options.runDir}/haproxy.log`;
+  }
+
+  /** HAProxy's version, such as 2.6.12. @throws {HaproxyError} when there is no HAProxy */
+  async version(): Promise<string> {
+    const { stdout } = await this.#run([this.#options.binary, "-v"]);
+    return /version (\S+?)[ -]/.exec(stdout)?.[1] ?? "unknown";
+  }
+
+  /**
+   * Has HAProxy read a configuration without using it.
+   * @throws {HaproxyError} with HAProxy's own words when it refuses
+   */
+  async check(configFile: string): Promise<void> {
+    await this.#run([this.#options.binary, "-c", "-f", configFile]);
+  }
+
+  /** The processes now, or null when no master answers. */
+  async processes(): Promise<Processes | null> {
+    try {
+      return await showProcesses(this.#master, 2000);
+    } catch (error) {
+      if (error instanceof HaproxyError) return null;
+      throw error;
+    }
+  }
+
+  /** Starts the master on the file in place, in the namespace. @throws {HaproxyError} with its last words */
+  async start(): Promise<void> {
+    await this.#endStray();
+    await this.#saveState("1\n");
+    const offset = await this.#logLength();
+    const log = openSync(this.#log, "a", 0o600);
+    const { binary, namespace, configFile } = this.#options;
+    const args = [
+      `--net=/run/netns/${namespace}`,
+      "--",
+      binary,
+      "-W",
+      "-f",
+      configFile,
+      "-S",
+      `${this.#master},mode,600`,
+    ];
+    // not execa: it ties a child to the life of its parent, and HAProxy is to outlive the agent
+    const child = spawn("nsenter", args, { detached: true, stdio: ["ignore", log, log], cwd: "/" });
+    closeSync(log);
+    child.unref();
+    // nsenter becomes HAProxy: the process id stays
+    await writeFileAtomic(this.#pidFile, String(child.pid ?? ""));
+    let ended = false;
+    child.on("error", () => {
+      ended = true;
+    });
+    child.on("exit", () => {
+      ended = true;
+    });
+    const deadline = Date.now() + START_LIMIT;
+    while (!ended && Date.now() < deadline) {
+      const worker = (await this.processes())?.worker;
+      if (worker && (await this.#serves())) return;
+      await sleep(POLL);
+    }
+    await this.#endStray();
+    throw new HaproxyError(`HAProxy did not start: ${await this.#lastWords(offset)}`);
+  }
+
+  /**
+   * Puts the file in place into use: a new worker takes over the listening sockets, the old one finishes its
+   * connections. Health states of members that stay are handed over.
+   * @throws {HaproxyError} when the new worker failed, with its words; then the old worker still serves
+   */
+  async reload(next: AmphoraSpec): Promise<void> {
+    const before = await showProcesses(this.#master);
+    await this.#saveState(stateForReload(await ask(this.#master, "@1 show servers state"), next));
+    const offset = await this.#logLength();
+    process.kill(before.master, "SIGUSR2");
+    const deadline = Date.now() + START_LIMIT;
+    while (Date.now() < deadline) {
+      await sleep(POLL);
+      const now = await this.processes();
+      if (now === null || now.reloads === before.reloads) continue;
+      if (now.failed > 0) break;
+      if (now.worker !== null && now.worker !== before.worker && (await this.#serves())) return;
+    }
+    throw new HaproxyError(`HAProxy kept its old configuration: ${await this.#lastWords(offset)}`);
+  }
+
+  /** Changes the running worker. @throws {HaproxyError} when a command was refused; earlier ones have taken effect */
+  async change(commands: readonly string[]): Promise<void> {
+    await tell(this.#master, commands);
+  }
+
+  /** Statistics of every worker. @throws {HaproxyError} when the master or the serving worker does not answer */
+  async stats(): Promise<{ worker: number; rows: WorkerStats }> {
+    const processes = await showProcesses(this.#master);
+    if (processes.worker === null) throw new HaproxyError("HAProxy has no worker");
+    const rows = new Map([
+      [processes.worker, parseStat(await ask(this.#master, `@!${processes.worker} ${SHOW_STAT}`))],
+    ]);
+    for (const old of processes.oldWorkers) {
+      const answer = await ask(this.#master, `@!${old} ${SHOW_STAT}`).catch(() => "");
+      rows.set(old, parseStat(answer));
+    }
+    return { worker: processes.worker, rows };
+  }
+
+  /** Ends a master that runs but does not answer: two at once would share the listening ports. */
+  async #endStray(): Promise<void> {
+    const pid = Number(await readFile(this.#pidFile, "utf8").catch(() => ""));
+    if (!(pid > 1)) return;
+    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    if (command.includes(this.#master)) process.kill(pid, "SIGKILL");
+  }
+
+  /** Whether the newest worker answers a request on the socket that every configuration listens on. */
+  #serves(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const call = request(
+        { socketPath: `${this.#options.runDir}/idle.sock`, path: "/", timeout: 1000 },
+        (response) => {
+          response.resume();
+          resolve(response.statusCode === 200);
+        },
+      );
+      call.on("timeout", () => call.destroy());
+      call.on("error", () => resolve(false));
+      call.end();
+    });
+  }
+
+  async #saveState(text: string): Promise<void> {
+    await writeFileAtomic(`${this.#options.runDir}/servers.state`, text, { mode: 0o600 });
+  }
+
+  async #logLength(): Promise<number> {
+    return (await readFile(this.#log).catch(() => Buffer.alloc(0))).length;
+  }
+
+  /** What HAProxy complained of since its log had that length. */
+  async #lastWords(offset: number): Promise<string> {
+    const log = await readFile(this.#log).catch(() => Buffer.alloc(0));
+    return complaints(log.subarray(offset).toString("utf8"));
+  }
+
+  async #run(command: readonly [string, ...string[]]): Promise<{ stdout: string }> {
+    const [file, ...args] = command;
+    const result = await execa(file, args, { reject: false, timeout: 30_000, stdin: "ignore" });
+    if (result.failed) throw new HaproxyError(complaints(result.stderr) || result.shortMessage || `${file} failed`);
+    return { stdout: result.stdout };
+  }
+}
+
+/** The alerts in what HAProxy printed, or all of it when there are none. */
+export function complaints(text: string): string {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  const alerts = lines.filter((line) => line.startsWith("[ALERT]"));
+  return (alerts.length > 0 ? alerts : lines)
+    .map((line) => line.replace(/^\[\w+\]\s*\(\d+\)\s*:\s*/, ""))
+    .slice(-8)
+    .join("; ");
+}

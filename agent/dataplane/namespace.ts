@@ -1,0 +1,173 @@
+/** The network namespace that belongs to the tenant: HAProxy lives there, the agent does not. */
+import { access } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { execa } from "execa";
+import ipaddr from "ipaddr.js";
+import { z } from "zod";
+import type { AmphoraSpec, InterfaceSpec } from "../../templates/spec.ts";
+
+const COMMAND_LIMIT = 10_000;
+
+/** The network is not as the spec needs it (yet): worth another try. */
+export class NetworkError extends Error {
+  override readonly name = "NetworkError";
+}
+
+/** What `ip -j addr` says of a link, as far as it is needed. */
+const link = z.object({
+  ifname: z.string(),
+  address: z.string().optional(),
+  mtu: z.int(),
+  flags: z.array(z.string()),
+  addr_info: z.array(
+    z.object({ family: z.string(), local: z.string().optional(), prefixlen: z.int(), scope: z.string() }),
+  ),
+});
+const routeRow = z.object({
+  dst: z.string(),
+  gateway: z.string().optional(),
+  dev: z.string().optional(),
+  protocol: z.string().optional(),
+});
+export type Link = z.output<typeof link>;
+export type Route = z.output<typeof routeRow>;
+
+/**
+ * Makes the namespace if it is missing, moves the spec's interfaces into it, and gives them their addresses and routes;
+ * what the spec does not name is taken away. Interfaces that are to be plugged in are waited for, `patience` ms.
+ * @throws {NetworkError} when an interface does not appear, or the kernel refuses
+ */
+export async function applyNetwork(namespace: string, spec: AmphoraSpec, patience = 5000): Promise<void> {
+  await ensureNamespace(namespace);
+  const deadline = Date.now() + patience;
+  for (const wanted of spec.interfaces) {
+    while (!(await adopt(namespace, wanted))) {
+      if (Date.now() > deadline) throw new NetworkError(`no interface has the address ${wanted.mac} (${wanted.name})`);
+      await sleep(50);
+    }
+  }
+  const plan = networkPlan(await links(["-n", namespace]), await routes(namespace), spec);
+  if (plan.length === 0) return;
+  await sysctl(namespace, spec.interfaces);
+  await ip(["-n", namespace, "-batch", "-"], `${plan.join("\n")}\n`);
+}
+
+async function ensureNamespace(namespace: string): Promise<void> {
+  const exists = await access(`/run/netns/${namespace}`).then(
+    () => true,
+    () => false,
+  );
+  if (exists) return;
+  await ip(["netns", "add", namespace]);
+  await ip(["-n", namespace, "link", "set", "lo", "up"]);
+}
+
+/** Whether the interface is in the namespace under its name, having moved it there if it could be found outside. */
+async function adopt(namespace: string, wanted: InterfaceSpec): Promise<boolean> {
+  const inside = (await links(["-n", namespace])).find((each) => each.address === wanted.mac);
+  if (inside?.ifname === wanted.name) return true;
+  if (inside !== undefined) {
+    await ip(["-n", namespace, "link", "set", inside.ifname, "down"]);
+    await ip(["-n", namespace, "link", "set", inside.ifname, "name", wanted.name]);
+    return true;
+  }
+  const outside = (await links([])).find((each) => each.address === wanted.mac);
+  if (outside === undefined) return false;
+  await ip(["link", "set", outside.ifname, "netns", namespace, "name", wanted.name]);
+  return true;
+}
+
+/**
+ * The lines for `ip -batch` that turn what is into what the spec wants; none when it is so already. Links come up last:
+ * the kernel then announces every address to the neighbours (arp_notify, ndisc_notify), so that a VIP that moved here
+ * is found at once.
+ */
+export function networkPlan(actual: readonly Link[], actualRoutes: readonly Route[], spec: AmphoraSpec): string[] {
+  const plan: string[] = [];
+  spec.interfaces.forEach((wanted, index) => {
+    const now = actual.find((each) => each.ifname === wanted.name);
+    const vips = index === 0 ? spec.vips.map((vip) => `${vip}/${vip.includes(":") ? 128 : 32}`) : [];
+    const addresses = new Set([...wanted.addresses, ...vips].map(canonicalPrefix));
+    const present = new Set(
+      (now?.addr_info ?? [])
+        .filter((each) => each.scope === "global" && each.local !== undefined)
+        .map((each) => canonicalPrefix(`${each.local}/${each.prefixlen}`)),
+    );
+    const up = now?.flags.includes("UP") ?? false;
+    const missing = [...addresses].filter((each) => !present.has(each));
+    if (now?.mtu !== wanted.mtu) plan.push(`link set ${wanted.name} mtu ${wanted.mtu}`);
+    for (const each of present) if (!addresses.has(each)) plan.push(`address del ${each} dev ${wanted.name}`);
+    for (const each of missing)
+      plan.push(`address add ${each} dev ${wanted.name}${each.includes(":") ? " nodad" : ""}`);
+    if (!up) plan.push(`link set ${wanted.name} up`);
+
+    const wantedRoutes = new Map(wanted.routes.map((each) => [canonicalPrefix(each.destination), canonical(each.via)]));
+    const presentRoutes = new Map<string, string>();
+    for (const each of actualRoutes) {
+      if (each.dev !== wanted.name || each.gateway === undefined || each.protocol !== "static") continue;
+      presentRoutes.set(routePrefix(each), canonical(each.gateway));
+    }
+    for (const [destination] of presentRoutes) {
+      if (!wantedRoutes.has(destination)) plan.push(`route del ${destination} dev ${wanted.name} proto static`);
+    }
+    for (const [destination, via] of wantedRoutes) {
+      if (presentRoutes.get(destination) === via) continue;
+      plan.push(`route replace ${destination} via ${via} dev ${wanted.name} proto static`);
+    }
+  });
+  return plan;
+}
+
+function routePrefix({ dst, gateway = "" }: Route): string {
+  const v6 = gateway.includes(":");
+  if (dst === "default") return v6 ? "::/0" : "0.0.0.0/0";
+  return canonicalPrefix(dst.includes("/") ? dst : `${dst}/${v6 ? 128 : 32}`);
+}
+
+function canonical(address: string): string {
+  return ipaddr.parse(address).toString();
+}
+
+function canonicalPrefix(text: string): string {
+  const [address = "", length = ""] = text.split("/");
+  return `${canonical(address)}/${length}`;
+}
+
+/** Settings of the namespace that a load balancer needs before its links come up. */
+async function sysctl(namespace: string, interfaces: readonly InterfaceSpec[]): Promise<void> {
+  const settings = interfaces.flatMap(({ name }) => [
+    // announce addresses when the link comes up (Documentation/networking/ip-sysctl.rst)
+    `net.ipv4.conf.${name}.arp_notify=1`,
+    `net.ipv6.conf.${name}.ndisc_notify=1`,
+    // addresses and routes come from the spec alone
+    `net.ipv6.conf.${name}.accept_ra=0`,
+    // a VIP's listener may be bound before the VIP is here
+    "net.ipv4.ip_nonlocal_bind=1",
+    "net.ipv6.ip_nonlocal_bind=1",
+  ]);
+  await run("nsenter", [`--net=/run/netns/${namespace}`, "--", "sysctl", "-q", "-e", "-w", ...settings]);
+}
+
+async function links(where: readonly string[]): Promise<Link[]> {
+  return z.array(link).parse(JSON.parse((await ip([...where, "-j", "address", "show"])) || "[]"));
+}
+
+async function routes(namespace: string): Promise<Route[]> {
+  const tables = await Promise.all(["-4", "-6"].map((family) => ip(["-n", namespace, family, "-j", "route", "show"])));
+  return tables.flatMap((text) => z.array(routeRow).parse(JSON.parse(text || "[]")));
+}
+
+function ip(args: readonly string[], input?: string): Promise<string> {
+  return run("ip", args, input);
+}
+
+async function run(file: string, args: readonly string[], input?: string): Promise<string> {
+  const result = await execa(file, args, {
+    timeout: COMMAND_LIMIT,
+    reject: false,
+    ...(input === undefined ? { stdin: "ignore" } : { input }),
+  });
+  if (result.failed)
+    throw new NetworkError(`${file} ${args.join(" ")}: ${result.stderr.trim() || result.shortMessage}`);
+  return result.stdout;
+}

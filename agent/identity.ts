@@ -1,0 +1,59 @@
+/** Who the agent is: its certificate and key, and the authority whose controller it obeys. */
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import writeFileAtomic from "write-file-atomic";
+import { agentName, type CertificateBundle, certificateBundle } from "./protocol.ts";
+
+/** A certificate bundle that can't serve this agent; the message says why. */
+export class IdentityError extends Error {
+  override readonly name = "IdentityError";
+}
+
+/** @throws {IdentityError} */
+export async function readIdentity(file: string, amphoraId: string): Promise<CertificateBundle> {
+  let document: unknown;
+  try {
+    document = JSON.parse(await readFile(file, "utf8"));
+  } catch (error) {
+    throw new IdentityError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  return parseIdentity(document, amphoraId);
+}
+
+/** Replaces the identity on disk, whole or not at all. */
+export async function writeIdentity(file: string, bundle: CertificateBundle): Promise<void> {
+  await writeFileAtomic(file, JSON.stringify(bundle), { mode: 0o600 });
+}
+
+/**
+ * Checks that a bundle would serve: the key fits, the authority signed it, it names this amphora, it is valid now.
+ * @throws {IdentityError} naming the field at fault
+ */
+export function parseIdentity(document: unknown, amphoraId: string): CertificateBundle {
+  const parsed = certificateBundle.safeParse(document);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new IdentityError(`${issue?.path.join(".") || "bundle"}: ${issue?.message}`);
+  }
+  const bundle = parsed.data;
+  const certificate = read("certificate", () => new X509Certificate(bundle.certificate));
+  const authority = read("ca", () => new X509Certificate(bundle.ca));
+  const key = read("key", () => createPrivateKey(bundle.key));
+  if (!certificate.checkPrivateKey(key)) throw new IdentityError("key: is not the key of the certificate");
+  if (!certificate.verify(authority.publicKey)) throw new IdentityError("certificate: is not signed by ca");
+  if (!certificate.checkHost(agentName(amphoraId))) {
+    throw new IdentityError(`certificate: does not name ${agentName(amphoraId)}`);
+  }
+  if (certificate.validToDate.getTime() < Date.now()) {
+    throw new IdentityError(`certificate: expired at ${certificate.validToDate.toISOString()}`);
+  }
+  return bundle;
+}
+
+function read<T>(field: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new IdentityError(`${field}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

@@ -1,0 +1,99 @@
+/** amphora-agent: the program on every amphora. */
+
+import { enableCompileCache } from "node:module";
+import { parseArgs } from "node:util";
+import packageJson from "../package.json" with { type: "json" };
+
+const HELP = `amphora-agent ${packageJson.version}: turns one spec into running HAProxy, keepalived and IPVS
+
+Usage:
+  amphora-agent run [--config FILE]
+      Serves the controller until SIGTERM. HAProxy goes on without it.
+      --config FILE     settings, JSON (default /etc/amphora/agent.json)
+
+  amphora-agent render SPEC --out DIR [--check]
+      Writes the configuration files of a spec below DIR: the same as on an
+      instance, with neither root nor network. SPEC is a file, or - for
+      standard input.
+      --check           have HAProxy read the result first, where there is one
+      --haproxy PATH    that HAProxy (default /usr/sbin/haproxy)
+
+  amphora-agent --help | --version
+`;
+
+/** Used wrongly: exit code 2. */
+class UsageError extends Error {}
+
+async function main(args: string[]): Promise<void> {
+  const { values, positionals } = parse(args);
+  if (values.version) return print(packageJson.version);
+  const [command, ...rest] = positionals;
+  if (values.help || command === undefined) return print(HELP.trimEnd());
+  if (command === "render") {
+    const { renderCommand } = await import("./render-command.ts");
+    const [spec, ...more] = rest;
+    if (spec === undefined || more.length > 0) throw new UsageError("render takes one SPEC");
+    if (values.out === undefined) throw new UsageError("render needs --out DIR");
+    return renderCommand({ spec, out: values.out, check: values.check, haproxy: values.haproxy }, print);
+  }
+  if (command === "run") {
+    if (rest.length > 0) throw new UsageError(`run takes no ${rest[0]}`);
+    return run(values.config);
+  }
+  throw new UsageError(`there is no command ${command}`);
+}
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      allowPositionals: true,
+      options: {
+        config: { type: "string", default: "/etc/amphora/agent.json" },
+        out: { type: "string" },
+        check: { type: "boolean", default: false },
+        haproxy: { type: "string", default: "/usr/sbin/haproxy" },
+        help: { type: "boolean", short: "h", default: false },
+        version: { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function run(config: string): Promise<void> {
+  enableCompileCache();
+  const [{ default: pino }, { readSettings }, { Agent }] = await Promise.all([
+    import("pino"),
+    import("./settings.ts"),
+    import("./agent.ts"),
+  ]);
+  const settings = await readSettings(config);
+  const log = pino({ name: "amphora-agent", base: { amphora: settings.amphora_id } });
+  const agent = new Agent(settings, log);
+  const stop = (signal: string) => {
+    log.info({ signal }, "stopping");
+    agent.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.error({ err: error }, "stopping failed");
+        process.exit(1);
+      },
+    );
+  };
+  process.once("SIGTERM", stop);
+  process.once("SIGINT", stop);
+  await agent.start();
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  const usage = error instanceof UsageError;
+  process.stderr.write(`amphora-agent: ${error instanceof Error ? error.message : String(error)}\n`);
+  if (usage) process.stderr.write("amphora-agent --help tells what there is\n");
+  process.exit(usage ? 2 : 1);
+});

@@ -1,0 +1,80 @@
+/** `amphora-agent render`: the generator as a command, with neither root nor network. */
+import { access, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { execa } from "execa";
+import writeFileAtomic from "write-file-atomic";
+import { HAPROXY_CFG, type RenderedFiles, render } from "../templates/render.ts";
+import { parseSpec, SpecError } from "../templates/spec.ts";
+import { complaints } from "./dataplane/haproxy.ts";
+
+/** What stops the command; the message is for the person who called it. */
+export class RenderError extends Error {
+  override readonly name = "RenderError";
+}
+
+export interface RenderOptions {
+  /** a file, or - for standard input */
+  readonly spec: string;
+  readonly out: string;
+  /** have HAProxy read the result */
+  readonly check: boolean;
+  readonly haproxy: string;
+}
+
+/**
+ * Writes the same files as on the instance below `out`.
+ * @param say receives what was done, a line at a time
+ * @throws {RenderError}
+ */
+export async function renderCommand(options: RenderOptions, say: (line: string) => void): Promise<void> {
+  const files = await renderFile(options.spec);
+  // checked before anything is written: a refused spec leaves no files behind
+  if (options.check) say(await check(files, options.haproxy));
+  try {
+    for (const [path, file] of files) {
+      const target = join(options.out, path);
+      await mkdir(dirname(target), { recursive: true });
+      await writeFileAtomic(target, file.content, { mode: file.mode });
+      say(target);
+    }
+  } catch (error) {
+    throw new RenderError(`--out ${options.out}: ${message(error)}`);
+  }
+}
+
+async function renderFile(file: string): Promise<RenderedFiles> {
+  const name = file === "-" ? "standard input" : file;
+  try {
+    return render(parseSpec(JSON.parse(await readFile(file === "-" ? "/dev/stdin" : file, "utf8"))));
+  } catch (error) {
+    if (error instanceof SpecError) {
+      throw new RenderError(
+        error.problems.map((each) => `${name}: ${each.path || "spec"}: ${each.message}`).join("\n"),
+      );
+    }
+    throw new RenderError(`${name}: ${message(error)}`);
+  }
+}
+
+async function check(files: RenderedFiles, haproxy: string): Promise<string> {
+  const found = await access(haproxy).then(
+    () => true,
+    () => false,
+  );
+  if (!found) return `not checked: there is no ${haproxy}`;
+  const folder = await mkdtemp(join(tmpdir(), "amphora-render-"));
+  try {
+    const file = join(folder, "haproxy.cfg");
+    await writeFileAtomic(file, files.get(HAPROXY_CFG)?.content ?? "");
+    const result = await execa(haproxy, ["-c", "-f", file], { reject: false, timeout: 30_000, stdin: "ignore" });
+    if (result.failed) throw new RenderError(`HAProxy refuses the result: ${complaints(result.stderr)}`);
+    return "checked by HAProxy: valid";
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,155 @@
+/** The agent's API: HTTP over mutual TLS 1.3, for the controller alone. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
+import type { TLSSocket } from "node:tls";
+import type { Logger } from "pino";
+import { SpecError, type SpecProblem } from "../templates/spec.ts";
+import { RevisionError } from "./apply.ts";
+import { NetworkError } from "./dataplane/namespace.ts";
+import { IdentityError } from "./identity.ts";
+import { type AgentFault, type CertificateBundle, CONTROLLER_NAME } from "./protocol.ts";
+
+/** 5,000 members in 50 listeners are about 1 MB. */
+const MAX_BODY_BYTES = 32 * 1024 * 1024;
+
+/** An answer other than 200, with the reason. */
+export class RequestError extends Error {
+  override readonly name = "RequestError";
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** A body that is text is sent as it is; anything else as JSON. */
+export type Handler = (body: unknown) => Promise<unknown>;
+
+/** `METHOD /path` -> what answers it. */
+export type Routes = Readonly<Record<string, Handler>>;
+
+export class AgentServer {
+  readonly #server: Server;
+  readonly #routes: Routes;
+  readonly #log: Logger;
+
+  constructor(identity: CertificateBundle, routes: Routes, log: Logger) {
+    this.#routes = routes;
+    this.#log = log;
+    this.#server = createServer(
+      {
+        ...tlsOptions(identity),
+        minVersion: "TLSv1.3",
+        requestCert: true,
+        rejectUnauthorized: true,
+        requestTimeout: 30_000,
+        headersTimeout: 10_000,
+        keepAliveTimeout: 75_000,
+      },
+      (request, response) => void this.#answer(request, response),
+    );
+    this.#server.on("secureConnection", (socket) => this.#admit(socket));
+    this.#server.on("tlsClientError", (error, socket) => {
+      log.warn({ peer: socket.remoteAddress, error: error.message }, "connection refused");
+    });
+  }
+
+  listen(address: string, port: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(port, address, () => {
+        this.#server.off("error", reject);
+        resolve();
+      });
+    });
+  }
+
+  /** New connections use the new identity; those that are open go on. */
+  useIdentity(identity: CertificateBundle): void {
+    this.#server.setSecureContext({ ...tlsOptions(identity), minVersion: "TLSv1.3" });
+  }
+
+  /** Takes no more connections, lets requests under way finish for up to `patience` ms. */
+  async close(patience = 5000): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeIdleConnections();
+    const timer = setTimeout(() => this.#server.closeAllConnections(), patience);
+    await closed;
+    clearTimeout(timer);
+  }
+
+  /** The authority signs amphorae too: only the controller's name is obeyed. */
+  #admit(socket: TLSSocket): void {
+    const name = socket.getPeerCertificate().subject?.CN;
+    if (name === CONTROLLER_NAME) return;
+    this.#log.warn({ peer: socket.remoteAddress, name }, "connection refused: not the controller's certificate");
+    socket.destroy();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
+    try {
+      const handler = this.#routes[`${request.method} ${path}`];
+      if (handler === undefined) throw this.#noRoute(request.method ?? "", path);
+      const body = request.method === "PUT" ? await readJson(request) : undefined;
+      send(response, 200, await handler(body));
+    } catch (error) {
+      const fault = faultOf(error);
+      if (fault.error.code >= 500) this.#log.error({ err: error, path }, "request failed");
+      else this.#log.warn({ path, ...fault.error }, "request refused");
+      send(response, fault.error.code, fault);
+    }
+  }
+
+  #noRoute(method: string, path: string): RequestError {
+    const others = Object.keys(this.#routes).filter((route) => route.endsWith(` ${path}`));
+    if (others.length === 0) return new RequestError(404, `there is no ${path}`);
+    return new RequestError(
+      405,
+      `${path} does not take ${method}, but ${others.map((each) => each.split(" ")[0]).join(", ")}`,
+    );
+  }
+}
+
+function tlsOptions(identity: CertificateBundle) {
+  return { cert: identity.certificate, key: identity.key, ca: identity.ca };
+}
+
+/** The one place where an error becomes an answer. */
+function faultOf(error: unknown): AgentFault {
+  const fault = (code: number, message: string, problems?: readonly SpecProblem[]): AgentFault => ({
+    error: { code, message, ...(problems === undefined ? {} : { problems: [...problems] }) },
+  });
+  if (error instanceof SpecError) return fault(422, error.message, error.problems);
+  if (error instanceof IdentityError) return fault(422, error.message);
+  if (error instanceof RevisionError) return fault(409, error.message);
+  if (error instanceof NetworkError) return fault(503, error.message);
+  if (error instanceof RequestError) return fault(error.status, error.message);
+  return fault(500, "the agent failed: its log says why");
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MAX_BODY_BYTES) throw new RequestError(413, `the body is larger than ${MAX_BODY_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)));
+  } catch (error) {
+    throw new RequestError(400, `the body is no JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  if (response.destroyed) return;
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  response.writeHead(status, {
+    "content-type": typeof body === "string" ? "text/plain; charset=utf-8" : "application/json",
+    "content-length": Buffer.byteLength(text),
+  });
+  response.end(text);
+}

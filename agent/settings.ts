@@ -1,0 +1,51 @@
+/** What an agent must know before a controller speaks to it: one JSON file, made by whatever boots the amphora. */
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import { ipAddress, port, uuid } from "../templates/fields.ts";
+import { AGENT_PORT, HEARTBEAT_PORT } from "./protocol.ts";
+
+const path = z.string().startsWith("/");
+
+export const agentSettings = z.strictObject({
+  amphora_id: uuid,
+  listen: z.strictObject({ address: ipAddress, port: port.default(AGENT_PORT) }),
+  controllers: z
+    .array(z.strictObject({ address: ipAddress, port: port.default(HEARTBEAT_PORT) }))
+    .min(1)
+    .describe("where heartbeats go, in turn"),
+  heartbeat_interval_ms: z.int().min(100).max(60_000).default(3000),
+  heartbeat_key_file: path.describe("32 bytes or more, shared with the controllers"),
+  identity_file: path.describe(
+    "the agent's certificate and key, and the authority it obeys; JSON as PUT /v1/certificate",
+  ),
+  namespace: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+    .default("amphora")
+    .describe("the network namespace of the tenant's interfaces, HAProxy and keepalived"),
+  config_dir: path.default("/etc/amphora"),
+  run_dir: path.default("/run/amphora").describe("sockets and keys, on tmpfs"),
+  state_dir: path.default("/var/lib/amphora").describe("what must outlive a reboot: the last applied spec"),
+  haproxy: path.default("/usr/sbin/haproxy"),
+});
+export type AgentSettings = z.output<typeof agentSettings>;
+
+/** Settings that can't be used; the message names the file, the field and what is allowed. */
+export class SettingsError extends Error {
+  override readonly name = "SettingsError";
+}
+
+/** @throws {SettingsError} */
+export async function readSettings(file: string): Promise<AgentSettings> {
+  let document: unknown;
+  try {
+    document = JSON.parse(await readFile(file, "utf8"));
+  } catch (error) {
+    throw new SettingsError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const parsed = agentSettings.safeParse(document);
+  if (parsed.success) return parsed.data;
+  throw new SettingsError(
+    parsed.error.issues.map((issue) => `${file}: ${issue.path.join(".") || "document"}: ${issue.message}`).join("; "),
+  );
+}

@@ -1,0 +1,101 @@
+/** Keeps looking at the data plane: its health, its counters, and whether it still lives. */
+import { readFile } from "node:fs/promises";
+import type { Logger } from "pino";
+import writeFileAtomic from "write-file-atomic";
+import type { Applier } from "./apply.ts";
+import type { Haproxy } from "./dataplane/haproxy.ts";
+import { HaproxyError } from "./dataplane/haproxy-socket.ts";
+import type { Counters, HealthReport, StatsReport } from "./protocol.ts";
+import { digestOf, healthOf, Ledger, type LedgerState } from "./report.ts";
+
+export interface WatchOptions {
+  readonly applier: Applier;
+  readonly haproxy: Haproxy;
+  /** where the counters outlive the agent */
+  readonly ledgerFile: string;
+  /** ms between two looks */
+  readonly interval: number;
+  /** called when the health report says something else than before */
+  readonly onChange: () => void;
+  readonly log: Logger;
+}
+
+export class Watch {
+  readonly #options: WatchOptions;
+  #ledger = new Ledger();
+  #health: HealthReport = { revision: 0, listeners: {}, pools: {} };
+  #digest = digestOf(this.#health);
+  #timer: NodeJS.Timeout | null = null;
+  #looking: Promise<void> | null = null;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+  }
+
+  get health(): HealthReport {
+    return this.#health;
+  }
+
+  get digest(): string {
+    return this.#digest;
+  }
+
+  get stats(): StatsReport {
+    const ids = this.#options.applier.running?.listeners.map((listener) => listener.id) ?? [];
+    const listeners: Record<string, Counters> = {};
+    for (const id of ids) listeners[id] = this.#ledger.totals(id);
+    return { listeners };
+  }
+
+  async start(): Promise<void> {
+    const saved = await readFile(this.#options.ledgerFile, "utf8").catch(() => null);
+    if (saved !== null) this.#ledger = new Ledger(JSON.parse(saved) as LedgerState);
+    this.#schedule();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    await this.#looking;
+  }
+
+  /** Looks now. Never throws: a data plane that does not answer is what it reports. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look()
+      .catch((error: unknown) => this.#options.log.error({ err: error }, "looking at the data plane failed"))
+      .finally(() => {
+        this.#looking = null;
+      });
+    return this.#looking;
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(() => {
+      void this.look().then(() => {
+        if (this.#timer !== null) this.#schedule();
+      });
+    }, this.#options.interval);
+  }
+
+  async #look(): Promise<void> {
+    const { applier, haproxy, ledgerFile, onChange } = this.#options;
+    const spec = applier.running;
+    if (spec === null) return;
+    const stats = await haproxy.stats().catch((error: unknown) => {
+      if (error instanceof HaproxyError) return null;
+      throw error;
+    });
+    if (stats !== null) {
+      this.#ledger.update(stats.rows);
+      this.#ledger.keepOnly(new Set(spec.listeners.map((listener) => listener.id)));
+      await writeFileAtomic(ledgerFile, JSON.stringify(this.#ledger.state()), { mode: 0o600, fsync: false });
+    }
+    this.#health = healthOf(spec, stats?.rows.get(stats.worker) ?? null);
+    const digest = digestOf(this.#health);
+    if (digest !== this.#digest) {
+      this.#digest = digest;
+      onChange();
+    }
+    if (stats === null) await applier.revive();
+  }
+}

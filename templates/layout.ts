@@ -1,0 +1,25 @@
+/** Where things stand on an instance. Rendered files name these paths; nothing else decides them. */
+export interface Layout {
+  /** rendered configuration, root only */
+  readonly configDir: string;
+  /** sockets, process ids and other state that ends with the running system (tmpfs) */
+  readonly runDir: string;
+  readonly haproxy: {
+    readonly user: string;
+    readonly group: string;
+    readonly chroot: string;
+    /** seconds that an old worker may go on serving its connections after a reload */
+    readonly hardStopAfter: number;
+  };
+}
+
+export const INSTANCE_LAYOUT: Layout = {
+  configDir: "/etc/amphora",
+  runDir: "/run/amphora",
+  haproxy: { user: "haproxy", group: "haproxy", chroot: "/var/lib/haproxy", hardStopAfter: 1800 },
+};
+
+/** The same layout below other folders: several amphorae on one host, or a test. */
+export function layoutIn(configDir: string, runDir: string): Layout {
+  return { ...INSTANCE_LAYOUT, configDir, runDir };
+}
