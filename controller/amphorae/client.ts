@@ -1,0 +1,153 @@
+/** Speaking to agents: mutual TLS 1.3, each call with a deadline, each agent by its own name. */
+import { Agent, request } from "node:https";
+import type { z } from "zod";
+import {
+  AGENT_PORT,
+  type AgentInfo,
+  type ApplyAnswer,
+  agentFault,
+  agentInfo,
+  agentName,
+  applyAnswer,
+  type CertificateBundle,
+  type HealthReport,
+  healthReport,
+  type StatsReport,
+  statsReport,
+} from "../../agent/protocol.ts";
+import type { AmphoraSpecInput, SpecProblem } from "../../templates/spec.ts";
+
+/** The agent could not be reached, or not understood, in time: worth another try. */
+export class UnreachableError extends Error {
+  override readonly name = "UnreachableError";
+}
+
+/** The agent refused, and would refuse the same again. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+  readonly status: number;
+  readonly problems: readonly SpecProblem[];
+
+  constructor(status: number, message: string, problems: readonly SpecProblem[] = []) {
+    super(message);
+    this.status = status;
+    this.problems = problems;
+  }
+}
+
+/** Where an agent is, and whose it must be. */
+export interface AgentAddress {
+  readonly amphoraId: string;
+  readonly address: string;
+}
+
+const QUICK = 3000;
+/** HAProxy may take 10 s to start, and a network interface 5 s to appear. */
+const SPEC_LIMIT = 30_000;
+
+export class AgentClient {
+  readonly #agent: Agent;
+
+  /** @param identity the controller's certificate and key, and the authority of the agents */
+  constructor(identity: CertificateBundle) {
+    this.#agent = new Agent({
+      keepAlive: true,
+      maxSockets: 4,
+      cert: identity.certificate,
+      key: identity.key,
+      ca: identity.ca,
+      minVersion: "TLSv1.3",
+    });
+  }
+
+  info(to: AgentAddress, limit = QUICK): Promise<AgentInfo> {
+    return this.#call(to, "GET", "/v1/info", undefined, agentInfo, limit);
+  }
+
+  /** @throws {RefusedError} 422 the spec is at fault, 409 the agent runs a newer one @throws {UnreachableError} */
+  putSpec(to: AgentAddress, spec: AmphoraSpecInput): Promise<ApplyAnswer> {
+    return this.#call(to, "PUT", "/v1/spec", spec, applyAnswer, SPEC_LIMIT);
+  }
+
+  health(to: AgentAddress): Promise<HealthReport> {
+    return this.#call(to, "GET", "/v1/health", undefined, healthReport, QUICK);
+  }
+
+  stats(to: AgentAddress): Promise<StatsReport> {
+    return this.#call(to, "GET", "/v1/stats", undefined, statsReport, QUICK);
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async #call<T>(
+    to: AgentAddress,
+    method: "GET" | "PUT",
+    path: string,
+    body: unknown,
+    schema: z.ZodType<T>,
+    limit: number,
+  ): Promise<T> {
+    const { status, text } = await this.#send(to, method, path, body, limit);
+    const answer = parseJson(text);
+    if (status === 200) {
+      const parsed = schema.safeParse(answer);
+      if (parsed.success) return parsed.data;
+      throw new UnreachableError(`${to.address}${path}: the answer is not of the known form`);
+    }
+    const fault = agentFault.safeParse(answer);
+    const message = fault.success ? fault.data.error.message : `status ${status}`;
+    if (status >= 400 && status < 500) {
+      throw new RefusedError(status, message, fault.success ? (fault.data.error.problems ?? []) : []);
+    }
+    throw new UnreachableError(`${to.address}${path}: ${message}`);
+  }
+
+  #send(
+    to: AgentAddress,
+    method: string,
+    path: string,
+    body: unknown,
+    limit: number,
+  ): Promise<{ status: number; text: string }> {
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const failed = (error: Error) => reject(new UnreachableError(`${to.address}${path}: ${error.message}`));
+      const call = request(
+        {
+          agent: this.#agent,
+          host: to.address,
+          port: AGENT_PORT,
+          // the name that the agent's certificate must hold
+          servername: agentName(to.amphoraId),
+          method,
+          path,
+          headers:
+            payload === undefined
+              ? {}
+              : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) },
+          signal: AbortSignal.timeout(limit),
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on("data", (chunk: Buffer) => chunks.push(chunk));
+          response.on("error", failed);
+          response.on("end", () =>
+            resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") }),
+          );
+        },
+      );
+      call.on("error", failed);
+      call.end(payload);
+    });
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,92 @@
+/** From the tree in the store to the document that an amphora is made from. Pure. */
+import type { AmphoraSpecInput } from "../../templates/spec.ts";
+import type { Port } from "../drivers/network.ts";
+import type { Amphora } from "../model/amphora.ts";
+import type { Listener } from "../model/listener.ts";
+import type { PoolTree, Tree } from "../store/tree.ts";
+
+/** The name of the tenant's first interface inside an amphora. */
+export const VIP_INTERFACE = "eth1";
+
+/** @param port the amphora's own address on the VIP's subnet */
+export function specOf(tree: Tree, amphora: Amphora, port: Port): AmphoraSpecInput {
+  const { loadBalancer } = tree;
+  const anywhere = port.address.includes(":") ? "::/0" : "0.0.0.0/0";
+  return {
+    revision: loadBalancer.revision,
+    amphora_id: amphora.id,
+    loadbalancer_id: loadBalancer.id,
+    role: "STANDALONE",
+    admin_state_up: loadBalancer.admin_state_up,
+    interfaces: [
+      {
+        name: VIP_INTERFACE,
+        mac: port.mac,
+        mtu: port.mtu,
+        addresses: [`${port.address}/${port.prefix_length}`],
+        routes: [{ destination: anywhere, via: port.gateway }],
+      },
+    ],
+    vips: [loadBalancer.vip_address],
+    listeners: tree.listeners.map(listenerSpec),
+    pools: tree.pools.map(poolSpec),
+  };
+}
+
+function listenerSpec(row: Listener): NonNullable<AmphoraSpecInput["listeners"]>[number] {
+  return {
+    id: row.id,
+    admin_state_up: row.admin_state_up,
+    protocol: row.protocol,
+    protocol_port: row.protocol_port,
+    default_pool_id: row.default_pool_id,
+    connection_limit: row.connection_limit,
+    timeout_client_data: row.timeout_client_data,
+    timeout_member_connect: row.timeout_member_connect,
+    timeout_member_data: row.timeout_member_data,
+    timeout_tcp_inspect: row.timeout_tcp_inspect,
+  };
+}
+
+function poolSpec({ pool, members, healthMonitor }: PoolTree): NonNullable<AmphoraSpecInput["pools"]>[number] {
+  return {
+    id: pool.id,
+    admin_state_up: pool.admin_state_up,
+    protocol: pool.protocol,
+    lb_algorithm: pool.lb_algorithm,
+    members: members.map((row) => ({
+      id: row.id,
+      admin_state_up: row.admin_state_up,
+      address: row.address,
+      protocol_port: row.protocol_port,
+      weight: row.weight,
+      backup: row.backup,
+      monitor_address: row.monitor_address,
+      monitor_port: row.monitor_port,
+    })),
+    health_monitor:
+      healthMonitor === null
+        ? null
+        : {
+            id: healthMonitor.id,
+            admin_state_up: healthMonitor.admin_state_up,
+            type: healthMonitor.type,
+            delay: healthMonitor.delay,
+            timeout: healthMonitor.timeout,
+            max_retries: healthMonitor.max_retries,
+            max_retries_down: healthMonitor.max_retries_down,
+            domain_name: healthMonitor.domain_name,
+            ...httpCheck(healthMonitor),
+          },
+  };
+}
+
+/** What a monitor without HTTP leaves out, so that the spec's defaults stand. */
+function httpCheck(row: NonNullable<PoolTree["healthMonitor"]>) {
+  return {
+    ...(row.http_method === null ? {} : { http_method: row.http_method }),
+    ...(row.http_version === null ? {} : { http_version: row.http_version }),
+    ...(row.url_path === null ? {} : { url_path: row.url_path }),
+    ...(row.expected_codes === null ? {} : { expected_codes: row.expected_codes }),
+  };
+}

@@ -1,0 +1,68 @@
+/** The HTTP face of the controller: identity first, one exit for errors last. */
+import { randomUUID } from "node:crypto";
+import type Router from "@koa/router";
+import Koa, { type Context, type Next } from "koa";
+import type { Logger } from "pino";
+import { ApiError, errorBody } from "./errors.ts";
+import type { Caller, IdentityDriver } from "./identity.ts";
+
+/** What middleware leaves for handlers. */
+export interface State {
+  caller: Caller;
+}
+
+const OPEN_PATHS = new Set(["/", "/healthcheck"]);
+
+export function createApp(identity: IdentityDriver, router: Router, log: Logger): Koa<State> {
+  const app = new Koa<State>();
+  app.silent = true;
+  app.use((context, next) => exit(context, next, log));
+  app.use((context, next) => identify(context, next, identity));
+  app.use(router.routes());
+  app.use(() => {
+    throw new ApiError(404, "There is nothing here.");
+  });
+  return app;
+}
+
+/** The one place where errors become answers, and where every answer gets its request id. */
+async function exit(context: Context, next: Next, log: Logger): Promise<void> {
+  const started = performance.now();
+  const requestId = `req-${randomUUID()}`;
+  context.set("RequestId", requestId);
+  context.set("x-openstack-request-id", requestId);
+  try {
+    await next();
+  } catch (error) {
+    const known = error instanceof ApiError;
+    const status = known ? error.status : 500;
+    context.status = status;
+    context.body = errorBody(
+      status,
+      known ? error.message : "The server failed. Its log says why under the request's id.",
+    );
+    if (status === 401) context.set("WWW-Authenticate", 'Keystone uri="/"');
+    // what is left of a body that was not read must not be taken for the next request
+    if (status === 413) context.set("Connection", "close");
+    if (!known) log.error({ err: error, requestId, method: context.method, path: context.path }, "request failed");
+  }
+  log.debug(
+    {
+      requestId,
+      method: context.method,
+      path: context.path,
+      status: context.status,
+      ms: Math.round(performance.now() - started),
+    },
+    "request",
+  );
+}
+
+async function identify(context: Context, next: Next, identity: IdentityDriver): Promise<void> {
+  if (context.method === "OPTIONS" || OPEN_PATHS.has(context.path)) return next();
+  const token = context.get("X-Auth-Token");
+  const caller = token === "" ? null : await identity.authenticate(token);
+  if (caller === null) throw new ApiError(401, "The request you have made requires authentication.");
+  context.state.caller = caller;
+  return next();
+}

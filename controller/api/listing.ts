@@ -1,0 +1,192 @@
+/** Lists: filters on every attribute, order, pages; the same for all resources. */
+import { type Kysely, type SelectQueryBuilder, sql } from "kysely";
+import type { Attribute } from "../model/attribute.ts";
+import type { Resource } from "../model/resource.ts";
+import { type Connection, columnsOf, untyped } from "../store/rows.ts";
+import { ApiError, invalidField } from "./errors.ts";
+
+export const MAX_PAGE = 1000;
+
+export interface ListQuery {
+  readonly filters: readonly { readonly column: string; readonly values: readonly unknown[] }[];
+  readonly sort: readonly { readonly column: string; readonly descending: boolean }[];
+  readonly limit: number;
+  readonly marker: string | null;
+  readonly reverse: boolean;
+  /** null: all */
+  readonly fields: ReadonlySet<string> | null;
+}
+
+const CONTROLS = new Set(["fields", "limit", "marker", "sort", "sort_key", "sort_dir", "page_reverse"]);
+
+/** @throws {ApiError} 400 naming the parameter that is unknown or has a value it can't have */
+export function parseListQuery(resource: Resource, parameters: URLSearchParams): ListQuery {
+  return {
+    filters: filters(resource, parameters),
+    sort: sort(resource, parameters),
+    limit: limit(parameters),
+    marker: parameters.get("marker"),
+    reverse: boolean("page_reverse", parameters.get("page_reverse") ?? "false"),
+    fields: fields(parameters),
+  };
+}
+
+/** `fields=id&fields=name` or `fields=id,name`; null: all. */
+export function fields(parameters: URLSearchParams): ReadonlySet<string> | null {
+  const wanted = parameters.getAll("fields").flatMap((each) => each.split(","));
+  return wanted.length === 0 ? null : new Set(wanted);
+}
+
+function filterable(resource: Resource, name: string): Attribute | undefined {
+  const field = name === "tenant_id" ? "project_id" : name;
+  const attribute = Object.hasOwn(resource.attributes, field) ? resource.attributes[field] : undefined;
+  const usable = attribute !== undefined && attribute.column !== null && attribute.column !== "json";
+  return usable && attribute.write !== "internal" ? attribute : undefined;
+}
+
+function filters(resource: Resource, parameters: URLSearchParams): ListQuery["filters"] {
+  const names = [...new Set(parameters.keys())].filter((name) => !CONTROLS.has(name));
+  return names.map((name) => {
+    const attribute = filterable(resource, name);
+    if (attribute === undefined) throw new ApiError(400, `Unknown filter for ${resource.plural}: ${name}`);
+    return {
+      column: name === "tenant_id" ? "project_id" : name,
+      values: parameters.getAll(name).map((text) => filterValue(name, attribute, text)),
+    };
+  });
+}
+
+function filterValue(name: string, attribute: Attribute, text: string): unknown {
+  if (attribute.column === "boolean") return boolean(name, text);
+  if (attribute.column === "text") return text;
+  if (!/^-?\d{1,15}(\.\d{1,6})?$/.test(text)) throw invalidField(name, text, "It must be a number.");
+  return Number(text);
+}
+
+function boolean(name: string, text: string): boolean {
+  const lower = text.toLowerCase();
+  if (lower === "true" || lower === "1") return true;
+  if (lower === "false" || lower === "0") return false;
+  throw invalidField(name, text, "It must be true or false.");
+}
+
+function limit(parameters: URLSearchParams): number {
+  const text = parameters.get("limit");
+  if (text === null) return MAX_PAGE;
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw invalidField("limit", text, "It must be a whole number of at least 1.");
+  return Math.min(Number(text), MAX_PAGE);
+}
+
+/** `sort=name:desc,id`, or the pairs of sort_key and sort_dir. The id is always last, so that pages do not overlap. */
+function sort(resource: Resource, parameters: URLSearchParams): ListQuery["sort"] {
+  const keys = parameters.getAll("sort_key");
+  const directions = parameters.getAll("sort_dir");
+  const words = [
+    ...parameters.getAll("sort").flatMap((each) => each.split(",")),
+    ...keys.map((key, i) => `${key}:${directions[i] ?? "asc"}`),
+  ].filter((word) => word !== "");
+  const order = (words.length > 0 ? words : ["created_at"]).map((word) => {
+    const [key = "", direction = "asc", ...rest] = word.split(":");
+    if (filterable(resource, key) === undefined)
+      throw invalidField("sort", key, "There is nothing of that name to sort by.");
+    if (rest.length > 0 || (direction !== "asc" && direction !== "desc")) {
+      throw invalidField("sort", word, "The direction must be asc or desc.");
+    }
+    return { column: key === "tenant_id" ? "project_id" : key, descending: direction === "desc" };
+  });
+  const unique = order.filter((each, i) => order.findIndex((other) => other.column === each.column) === i);
+  return unique.some((each) => each.column === "id") || !("id" in resource.attributes)
+    ? unique
+    : [...unique, { column: "id", descending: false }];
+}
+
+export interface Page {
+  readonly rows: readonly Record<string, unknown>[];
+  readonly more: boolean;
+}
+
+type Query = SelectQueryBuilder<Record<string, Record<string, unknown>>, string, Record<string, unknown>>;
+
+/**
+ * One page of rows: one query, and one more for the marker.
+ * @param fixed columns that must have these values whatever the client filters by
+ * @throws {ApiError} 400 when the marker is no row's id
+ */
+export async function selectPage(
+  connection: Connection,
+  resource: Resource,
+  query: ListQuery,
+  fixed: Readonly<Record<string, unknown>>,
+): Promise<Page> {
+  const db = untyped(connection);
+  let select: Query = db.selectFrom(resource.table).select(columnsOf(resource));
+  for (const [column, value] of Object.entries(fixed)) select = select.where(column, "=", value);
+  for (const { column, values } of query.filters) select = select.where(column, "in", values);
+  if (query.marker !== null) select = await after(db, resource, query, select, query.marker);
+  for (const { column, descending } of query.sort) {
+    select = select.orderBy(sortable(resource, column), descending === query.reverse ? "asc" : "desc");
+  }
+  const found = await select.limit(query.limit + 1).execute();
+  const rows = found.slice(0, query.limit);
+  if (query.reverse) rows.reverse();
+  return { rows, more: found.length > query.limit };
+}
+
+/** Restricts the query to what comes after the row with that id, in the order of the query. */
+async function after(
+  db: Kysely<Record<string, Record<string, unknown>>>,
+  resource: Resource,
+  { sort, reverse }: ListQuery,
+  select: Query,
+  marker: string,
+): Promise<Query> {
+  const last = await db
+    .selectFrom(resource.table)
+    .select(columnsOf(resource))
+    .where("id", "=", marker)
+    .executeTakeFirst();
+  if (last === undefined) throw invalidField("marker", marker, `There is no ${resource.title} of that id.`);
+  return select.where((eb) =>
+    eb.or(
+      sort.map(({ column, descending }, i) =>
+        eb.and([
+          ...sort
+            .slice(0, i)
+            .map((before) => eb(sortable(resource, before.column), "=", nothingAs(last[before.column]))),
+          eb(sortable(resource, column), descending === reverse ? ">" : "<", nothingAs(last[column])),
+        ]),
+      ),
+    ),
+  );
+}
+
+/** Databases disagree on where null stands in an order: it counts as the least of texts and numbers. */
+function sortable(resource: Resource, column: string) {
+  const attribute = resource.attributes[column];
+  if (!attribute?.nullable) return sql.ref<unknown>(column);
+  return attribute.column === "text"
+    ? sql<unknown>`coalesce(${sql.ref(column)}, '')`
+    : sql<unknown>`coalesce(${sql.ref(column)}, -1)`;
+}
+
+function nothingAs(value: unknown): unknown {
+  return value ?? "";
+}
+
+/** Links to the pages before and after, as Octavia writes them. */
+export function pageLinks(page: Page, query: ListQuery, url: URL): { rel: string; href: string }[] {
+  const links: { rel: string; href: string }[] = [];
+  const link = (rel: string, marker: unknown, reverse: boolean) => {
+    const target = new URL(url);
+    target.searchParams.set("limit", String(query.limit));
+    target.searchParams.set("marker", String(marker));
+    target.searchParams.delete("page_reverse");
+    if (reverse) target.searchParams.set("page_reverse", "True");
+    links.push({ rel, href: target.href });
+  };
+  const forward = query.reverse ? query.marker !== null : page.more;
+  const backward = query.reverse ? page.more : query.marker !== null;
+  if (forward && page.rows.length > 0) link("next", page.rows.at(-1)?.id, false);
+  if (backward && page.rows.length > 0) link("previous", page.rows[0]?.id, true);
+  return links;
+}

@@ -1,0 +1,34 @@
+/** What the controller needs of a compute service. */
+import type { CertificateBundle } from "../../agent/protocol.ts";
+import type { Port } from "./network.ts";
+
+/** What an agent must be given before it can be spoken to. */
+export interface Bootstrap {
+  readonly identity: CertificateBundle;
+  readonly heartbeatKey: Buffer;
+  readonly heartbeatIntervalMs: number;
+  /** where heartbeats go */
+  readonly controllers: readonly { readonly address: string; readonly port: number }[];
+}
+
+export interface Instance {
+  readonly compute_id: string;
+  readonly lb_network_ip: string;
+  readonly cached_zone: string;
+  readonly image_id: string | null;
+  readonly compute_flavor: string | null;
+}
+
+/** Instances are known by the id of their amphora, so that every call can be made again after a crash. */
+export interface ComputeDriver {
+  /** Makes an amphora's instance and starts it, or finds the one that an earlier call made. */
+  create(amphoraId: string, bootstrap: () => Promise<Bootstrap>): Promise<Instance>;
+  /** Gives the instance an interface on the port's subnet. Nothing happens when it has it. */
+  plug(amphoraId: string, port: Port): Promise<void>;
+  /** Ends and removes the instance, with its interfaces. Nothing happens when there is none. */
+  remove(amphoraId: string): Promise<void>;
+  /** The amphora ids of all instances that this deployment has. */
+  list(): Promise<string[]>;
+  /** The amphora ids of those that run. */
+  running(): Promise<string[]>;
+}

@@ -1,0 +1,24 @@
+/** Network namespaces of this host. */
+import { readdir } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { kill } from "../../process.ts";
+import { run } from "./command.ts";
+
+const FOLDER = "/run/netns";
+
+/** Names of those that begin so. */
+export async function namespaces(prefix: string): Promise<string[]> {
+  const names = await readdir(FOLDER).catch(() => []);
+  return names.filter((name) => name.startsWith(prefix));
+}
+
+/** Ends every process in the namespace and removes it. Nothing happens when there is none. */
+export async function removeNamespace(name: string): Promise<void> {
+  for (let tries = 0; (await namespaces(name)).includes(name); tries++) {
+    const pids = (await run("ip", ["netns", "pids", name])).split("\n").filter((line) => line !== "");
+    if (pids.length === 0 || tries > 50) return void (await run("ip", ["netns", "delete", name]));
+    // asked first: HAProxy's master takes its workers along
+    for (const pid of pids) kill(Number(pid), tries < 10 ? "SIGTERM" : "SIGKILL");
+    await sleep(20);
+  }
+}

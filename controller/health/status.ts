@@ -1,0 +1,112 @@
+/**
+ * From what amphorae report to the operating status of every part of a load balancer: Octavia's rules. Pure.
+ */
+import type { HealthReport, MemberState } from "../../agent/protocol.ts";
+import type { Listener } from "../model/listener.ts";
+import type { Member } from "../model/member.ts";
+import type { OperatingStatus } from "../model/status.ts";
+import type { PoolTree, Tree } from "../store/tree.ts";
+
+const MEMBER_STATUS: Readonly<Record<MemberState, OperatingStatus>> = {
+  UP: "ONLINE",
+  DOWN: "ERROR",
+  DRAIN: "DRAINING",
+  MAINT: "OFFLINE",
+  NO_CHECK: "NO_MONITOR",
+};
+
+/** Operating statuses by table and id. */
+export interface Statuses {
+  readonly load_balancers: ReadonlyMap<string, OperatingStatus>;
+  readonly listeners: ReadonlyMap<string, OperatingStatus>;
+  readonly pools: ReadonlyMap<string, OperatingStatus>;
+  readonly members: ReadonlyMap<string, OperatingStatus>;
+  readonly health_monitors: ReadonlyMap<string, OperatingStatus>;
+}
+
+/** @param reports of the amphorae that have spoken lately; none: everything is OFFLINE */
+export function statusesOf(tree: Tree, reports: readonly HealthReport[]): Statuses {
+  const enabled = tree.loadBalancer.admin_state_up;
+  const members = new Map<string, OperatingStatus>();
+  const pools = new Map<string, OperatingStatus>();
+  const monitors = new Map<string, OperatingStatus>();
+  const listeners = new Map<string, OperatingStatus>();
+
+  for (const part of tree.pools) {
+    const statuses = part.members.map((member) => memberStatus(part, member, reports));
+    part.members.forEach((member, i) => {
+      members.set(member.id, enabled ? (statuses[i] ?? "OFFLINE") : "OFFLINE");
+    });
+    pools.set(part.pool.id, enabled ? poolStatus(part, reports, statuses) : "OFFLINE");
+    if (part.healthMonitor !== null) {
+      monitors.set(part.healthMonitor.id, enabled && part.healthMonitor.admin_state_up ? "ONLINE" : "OFFLINE");
+    }
+  }
+  for (const listener of tree.listeners) {
+    listeners.set(listener.id, enabled ? listenerStatus(listener, reports) : "OFFLINE");
+  }
+  return {
+    load_balancers: new Map([
+      [tree.loadBalancer.id, loadBalancerStatus(enabled, reports, [...listeners.values()], used(tree, pools))],
+    ]),
+    listeners,
+    pools,
+    members,
+    health_monitors: monitors,
+  };
+}
+
+function memberStatus(
+  { pool, healthMonitor }: PoolTree,
+  member: Member,
+  reports: readonly HealthReport[],
+): OperatingStatus {
+  if (!member.admin_state_up || !pool.admin_state_up) return "OFFLINE";
+  const states = reports.flatMap((report) => report.pools[pool.id]?.[member.id] ?? []);
+  if (states.length === 0) return reports.length > 0 && healthMonitor === null ? "NO_MONITOR" : "OFFLINE";
+  return worst(states.map((state) => MEMBER_STATUS[state]));
+}
+
+/** Worst of its members: one that is down degrades it, all down break it. One without members is as good as it can be. */
+function poolStatus(
+  { pool, members }: PoolTree,
+  reports: readonly HealthReport[],
+  statuses: readonly OperatingStatus[],
+): OperatingStatus {
+  if (!pool.admin_state_up || reports.length === 0) return "OFFLINE";
+  const counted = statuses.filter((_, i) => members[i]?.admin_state_up);
+  const down = counted.filter((status) => status === "ERROR").length;
+  if (down === 0) return "ONLINE";
+  return down === counted.length ? "ERROR" : "DEGRADED";
+}
+
+function listenerStatus(listener: Listener, reports: readonly HealthReport[]): OperatingStatus {
+  if (!listener.admin_state_up) return "OFFLINE";
+  const states = reports.flatMap((report) => report.listeners[listener.id] ?? []);
+  if (states.length === 0) return "OFFLINE";
+  if (states.includes("DOWN")) return "ERROR";
+  return states.includes("FULL") ? "DEGRADED" : "ONLINE";
+}
+
+/** Pools that a listener uses: what nobody reaches does not make the load balancer worse. */
+function used(tree: Tree, pools: ReadonlyMap<string, OperatingStatus>): OperatingStatus[] {
+  const ids = new Set(tree.listeners.flatMap((listener) => listener.default_pool_id ?? []));
+  return [...pools].filter(([id]) => ids.has(id)).map(([, status]) => status);
+}
+
+function loadBalancerStatus(
+  enabled: boolean,
+  reports: readonly HealthReport[],
+  listeners: readonly OperatingStatus[],
+  pools: readonly OperatingStatus[],
+): OperatingStatus {
+  if (!enabled || reports.length === 0) return "OFFLINE";
+  return worst(["ONLINE", ...[...listeners, ...pools].filter((status) => status === "ERROR" || status === "DEGRADED")]);
+}
+
+/** From best to worst. */
+const ORDER: readonly OperatingStatus[] = ["ONLINE", "NO_MONITOR", "OFFLINE", "DRAINING", "DEGRADED", "ERROR"];
+
+function worst(statuses: readonly OperatingStatus[]): OperatingStatus {
+  return statuses.reduce((a, b) => (ORDER.indexOf(b) > ORDER.indexOf(a) ? b : a), "ONLINE");
+}

@@ -1,0 +1,87 @@
+/** Processes that outlive the controller, known by their number and when they started. */
+import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import writeFileAtomic from "write-file-atomic";
+
+/** A process id alone may have passed to another process. */
+interface ProcessName {
+  readonly pid: number;
+  /** clock ticks after boot (proc(5), /proc/pid/stat, field 22) */
+  readonly started: string;
+}
+
+/** Somebody else holds what only one may; the message says who. */
+export class TakenError extends Error {
+  override readonly name = "TakenError";
+}
+
+/**
+ * Marks a file as this process's own, until it ends or `rm`s the file.
+ * @throws {TakenError} when a process that marked it still runs
+ */
+export async function claimFile(pidFile: string): Promise<void> {
+  const holder = await runningPid(pidFile);
+  if (holder !== null && holder !== process.pid) throw new TakenError(`process ${holder} uses ${pidFile}`);
+  const started = await startTime(process.pid);
+  await writeFileAtomic(pidFile, JSON.stringify({ pid: process.pid, started: started ?? "" } satisfies ProcessName));
+}
+
+/** Starts a program that is to go on without us, and writes its name to `pidFile`. */
+export async function startDetached(
+  pidFile: string,
+  logFile: string,
+  command: readonly [string, ...string[]],
+): Promise<void> {
+  const [file, ...args] = command;
+  const log = openSync(logFile, "a", 0o600);
+  // not execa: it ties a child to the life of its parent
+  const child = spawn(file, args, { detached: true, stdio: ["ignore", log, log], cwd: "/" });
+  closeSync(log);
+  child.on("error", () => undefined);
+  child.unref();
+  if (child.pid === undefined) return;
+  const started = await startTime(child.pid);
+  if (started !== null)
+    await writeFileAtomic(pidFile, JSON.stringify({ pid: child.pid, started } satisfies ProcessName));
+}
+
+/** The process id in the file, if that very process still runs. */
+export async function runningPid(pidFile: string): Promise<number | null> {
+  const text = await readFile(pidFile, "utf8").catch(() => null);
+  if (text === null) return null;
+  const { pid, started } = JSON.parse(text) as ProcessName;
+  return (await startTime(pid)) === started ? pid : null;
+}
+
+/** Asks the process to end, and after `patience` ms makes it. Returns when it is gone. */
+export async function endProcess(pidFile: string, patience = 3000): Promise<void> {
+  for (const [signal, limit] of [
+    ["SIGTERM", patience],
+    ["SIGKILL", 5000],
+  ] as const) {
+    const pid = await runningPid(pidFile);
+    if (pid === null) return;
+    kill(pid, signal);
+    const deadline = Date.now() + limit;
+    while (Date.now() < deadline && (await runningPid(pidFile)) !== null) await sleep(20);
+  }
+}
+
+export function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** Null when there is no such process, or only its remains (a zombie). */
+async function startTime(pid: number): Promise<string | null> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+  if (stat === null) return null;
+  // the second field is the name in parentheses, and may hold anything
+  const rest = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return rest[0] === "Z" ? null : (rest[19] ?? null);
+}

@@ -1,0 +1,206 @@
+/**
+ * Makes reality match the store: takes load balancers that are due, compares, and drives their amphorae to the wanted
+ * state. Any of it may be cut short at any instant; whoever takes the lease next finishes it.
+ */
+import { randomUUID } from "node:crypto";
+import type { Logger } from "pino";
+import { RefusedError } from "../amphorae/client.ts";
+import type { NetworkDriver } from "../drivers/network.ts";
+import { type Amphora, amphora } from "../model/amphora.ts";
+import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
+import type { Store } from "../store/database.ts";
+import { claim, giveBack, LEASE, release, renew } from "../store/leases.ts";
+import { fail, forget, settle } from "../store/load-balancers.ts";
+import { findRow, selectRows, updateRow } from "../store/rows.ts";
+import type { Settling } from "../store/settling.ts";
+import { loadTree, type Tree } from "../store/tree.ts";
+import type { Amphorae } from "./amphorae.ts";
+
+export interface ReconcilerOptions {
+  readonly store: Store;
+  readonly settling: Settling;
+  readonly amphorae: Amphorae;
+  readonly network: NetworkDriver;
+  /** most load balancers worked on at a time */
+  readonly concurrency: number;
+  /** ms of failures after which PENDING becomes ERROR; the work goes on all the same */
+  readonly pendingLimit: number;
+  readonly log: Logger;
+}
+
+/** Looked for at least so often (ms): another process may have put the work there. */
+const POLL = 1000;
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 30_000;
+/** A spec that was refused is refused again, unless its amphora has changed. */
+const REFUSED_PAUSE = 30_000;
+
+interface Present {
+  readonly tree: Tree;
+  readonly amphorae: readonly Amphora[];
+}
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #owner = randomUUID();
+  readonly #underWay = new Map<string, { promise: Promise<void>; abort: AbortController }>();
+  #timer: NodeJS.Timeout | null = null;
+  #stopped = false;
+  #taking: Promise<void> | null = null;
+  #again = false;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#options.settling.onWork(() => this.#take());
+    this.#take();
+  }
+
+  /** Takes nothing more, and stops what is under way at the next step; another may go on with it at once. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#taking;
+    for (const { abort } of this.#underWay.values()) abort.abort(new Error("the controller is stopping"));
+    await Promise.all([...this.#underWay.values()].map(({ promise }) => promise));
+    await giveBack(this.#options.store, this.#owner);
+  }
+
+  #take(): void {
+    if (this.#stopped) return;
+    if (this.#taking !== null) {
+      this.#again = true;
+      return;
+    }
+    this.#again = false;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#taking = this.#claim()
+      .catch((error: unknown) => this.#options.log.error({ err: error }, "looking for work failed"))
+      .finally(() => {
+        this.#taking = null;
+        if (this.#stopped) return;
+        if (this.#again) this.#take();
+        else this.#timer = setTimeout(() => this.#take(), POLL);
+      });
+  }
+
+  async #claim(): Promise<void> {
+    const { store, concurrency } = this.#options;
+    const free = concurrency - this.#underWay.size;
+    if (free <= 0) return;
+    for (const row of await claim(store, this.#owner, free)) {
+      const abort = new AbortController();
+      const promise = this.#work(row, abort).finally(() => {
+        this.#underWay.delete(row.id);
+        this.#take();
+      });
+      this.#underWay.set(row.id, { promise, abort });
+    }
+  }
+
+  /** Never throws. */
+  async #work(row: LoadBalancer, abort: AbortController): Promise<void> {
+    const { store, settling, log } = this.#options;
+    const lease = setInterval(() => {
+      renew(store, this.#owner, row.id).then(
+        (held) => held || abort.abort(new Error("the lease was lost")),
+        (error: unknown) => log.warn({ err: error }, "renewing a lease failed"),
+      );
+    }, LEASE / 3);
+    try {
+      await this.#carryOut(row.id, abort.signal);
+    } catch (error) {
+      if (abort.signal.aborted)
+        log.info({ loadbalancer: row.id, reason: String(abort.signal.reason) }, "left to another");
+      else
+        await this.#failed(row.id, error).catch((err: unknown) => log.error({ err }, "writing a failure down failed"));
+    } finally {
+      clearInterval(lease);
+      await release(store, this.#owner, row.id).catch((err: unknown) =>
+        log.warn({ err }, "giving a lease back failed"),
+      );
+      settling.settled(row.id);
+    }
+  }
+
+  async #carryOut(id: string, signal: AbortSignal): Promise<void> {
+    const { store, log } = this.#options;
+    const present = await this.#look(id);
+    if (present === null) return;
+    const { loadBalancer: row } = present.tree;
+    if (row.doomed) {
+      await this.#remove(present, signal);
+      return;
+    }
+    await this.#serve(present, signal);
+    if (!(await settle(store, row))) log.info({ loadbalancer: id }, "changed meanwhile: once more");
+    else if (row.provisioning_status !== "ACTIVE") log.info({ loadbalancer: id, revision: row.revision }, "ACTIVE");
+  }
+
+  /** The load balancer and its parts as of one moment, if it is still ours. */
+  #look(id: string): Promise<Present | null> {
+    return this.#options.store.snapshot(async (trx) => {
+      const row = await findRow(trx, loadBalancer, id);
+      if (row === undefined || row.lease_owner !== this.#owner) return null;
+      return {
+        tree: await loadTree(trx, row),
+        amphorae: await selectRows(trx, amphora, { loadbalancer_id: id }),
+      };
+    });
+  }
+
+  async #serve({ tree, amphorae: rows }: Present, signal: AbortSignal): Promise<void> {
+    const { amphorae } = this.#options;
+    const row = tree.loadBalancer;
+    let present = rows;
+    if (row.failover) present = await this.#retireAll(row, rows);
+    const retiring = present.filter((each) => each.retiring);
+    let staying = present.filter((each) => !each.retiring);
+    if (staying.length === 0) staying = [await amphorae.add(row)];
+    // what replaces an amphora runs before that one goes
+    staying = await Promise.all(staying.map((each) => amphorae.boot(each, signal)));
+    for (const each of retiring) {
+      signal.throwIfAborted();
+      await amphorae.remove(each);
+    }
+    for (const each of staying) {
+      signal.throwIfAborted();
+      await amphorae.serve(tree, each);
+    }
+  }
+
+  /** Writes down that every amphora is to be replaced; the request itself is done with that. */
+  async #retireAll(row: LoadBalancer, rows: readonly Amphora[]): Promise<Amphora[]> {
+    await this.#options.store.transaction(async (trx) => {
+      for (const each of rows) await updateRow(trx, amphora, each.id, { retiring: true });
+      await updateRow(trx, loadBalancer, row.id, { failover: false });
+    });
+    return rows.map((each) => ({ ...each, retiring: true }));
+  }
+
+  async #remove({ tree, amphorae: rows }: Present, signal: AbortSignal): Promise<void> {
+    const { amphorae, network, store, log } = this.#options;
+    const { loadBalancer: row } = tree;
+    for (const each of rows) {
+      signal.throwIfAborted();
+      await amphorae.remove(each);
+    }
+    if (await forget(store, row, (trx) => network.release(trx, row.id))) log.info({ loadbalancer: row.id }, "deleted");
+  }
+
+  /** Writes down why, and when to try again: soon at first, then less and less often. */
+  async #failed(id: string, error: unknown): Promise<void> {
+    const { store, log, pendingLimit } = this.#options;
+    const row = await findRow(store.db, loadBalancer, id);
+    if (row === undefined || row.lease_owner !== this.#owner) return;
+    const refused = error instanceof RefusedError && error.status === 422;
+    const reason = error instanceof Error ? error.message : String(error);
+    const pause = refused ? REFUSED_PAUSE : Math.min(FIRST_PAUSE * 2 ** row.attempts, LONGEST_PAUSE);
+    const tooLong = Date.now() - (row.failing_since ?? Date.now()) > pendingLimit;
+    const failure = { reason, tryAgainAt: Date.now() + pause, error: refused || tooLong };
+    log.error({ loadbalancer: id, revision: row.revision, ...failure, err: error }, "carrying out a change failed");
+    await fail(store, row, failure);
+  }
+}

@@ -1,0 +1,147 @@
+/** Every setting, declared once: its name (the same in a file and on the command line), rule, default and text. */
+import { resolve } from "node:path";
+import { z } from "zod";
+import { HEARTBEAT_PORT } from "../agent/protocol.ts";
+import { ipAddress, port, prefix, uuid } from "../templates/fields.ts";
+
+const name = z.string().min(1).max(255);
+const positive = z.int().min(1);
+
+/** A network prefix: no host bits set. */
+const cidr = prefix.refine((text) => isNetwork(text), "must be a network: no bits set behind the prefix length");
+
+const subnet = z.strictObject({
+  id: uuid,
+  "network-id": uuid.optional(),
+  cidr,
+  gateway: ipAddress.optional(),
+  "first-address": ipAddress.optional(),
+  "last-address": ipAddress.optional(),
+  mtu: z.int().min(1280).max(65_535).default(1500),
+});
+
+/** The subnet that there is when settings declare none. */
+export const DEFAULT_SUBNET_ID = "5b1f6a2e-7d34-4c0b-9a51-0e77a4c5d001";
+
+export interface Setting<T> {
+  readonly schema: z.ZodType<T>;
+  readonly default: T;
+  readonly doc: string;
+  /** how the value is called in help, such as PORT; absent: the setting is for files only, or a flag */
+  readonly value?: string;
+  /** as it stands in the example file, where the default alone does not show how it is written */
+  readonly example?: string;
+}
+
+const setting = <T>(schema: z.ZodType<T>, options: Omit<Setting<T>, "schema">): Setting<T> => ({ schema, ...options });
+
+export const SETTINGS = {
+  port: setting(port, { default: 9876, value: "PORT", doc: "The API's port." }),
+  listen: setting(ipAddress, { default: "127.0.0.1", value: "ADDRESS", doc: "The API's address." }),
+  "data-dir": setting(name, {
+    default: ".amphora",
+    value: "DIR",
+    doc: "Where everything is kept that must outlive the controller: database, authority, tokens, logs.",
+  }),
+  "admin-token": setting(z.string().regex(/^[\x21-\x7e]{0,512}$/, "must be printable ASCII without spaces"), {
+    default: "",
+    value: "TOKEN",
+    doc: "The administrator's token. Empty: one is made up and kept in the file admin-token in data-dir.",
+  }),
+  "admin-project": setting(z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, "must be a project's id"), {
+    default: "admin",
+    doc: "The project that owns what is created with the administrator's token.",
+  }),
+  demo: setting(z.boolean(), { default: true, doc: "Whether `up` makes a demo load balancer with two web members." }),
+  subnet: setting(cidr, {
+    default: "10.77.0.0/24",
+    value: "CIDR",
+    doc: "The subnet of VIPs and members, where `subnets` declares none.",
+  }),
+  subnets: setting(z.array(subnet), {
+    default: [],
+    doc: "Subnets of the local network. Each has a bridge, whose address is the gateway.",
+    example: `  - id: ${DEFAULT_SUBNET_ID}
+    network-id: ${DEFAULT_SUBNET_ID}   # default: the subnet's id
+    cidr: 10.77.0.0/24
+    gateway: 10.77.0.1              # default: the first address
+    first-address: 10.77.0.2        # default: the one after the first
+    last-address: 10.77.0.254       # default: the last one
+    mtu: 1500`,
+  }),
+  "default-subnet": setting(z.union([uuid, z.literal("")]), {
+    default: "",
+    doc: "The subnet of a VIP that names no place. Empty: the first one.",
+  }),
+  database: setting(name, {
+    default: "sqlite",
+    value: "URL",
+    doc: "sqlite (a file in data-dir), or postgresql://user:password@host/name.",
+  }),
+  compute: setting(z.enum(["local"]), { default: "local", value: "DRIVER", doc: "What amphorae run on: local." }),
+  network: setting(z.enum(["local"]), { default: "local", value: "DRIVER", doc: "What connects them: local." }),
+  "management-network": setting(cidr, {
+    default: "127.77.0.0/16",
+    doc: "Where the controller speaks with the agents. No tenant can reach it.",
+  }),
+  "heartbeat-listen": setting(ipAddress, { default: "127.0.0.1", doc: "Where heartbeats are received (UDP)." }),
+  "heartbeat-port": setting(port, { default: HEARTBEAT_PORT, value: "PORT", doc: "The port of heartbeats (UDP)." }),
+  "heartbeat-interval-ms": setting(positive.max(60_000), {
+    default: 3000,
+    doc: "Between two heartbeats of an amphora.",
+  }),
+  "settle-wait-ms": setting(z.int().min(0).max(60_000), {
+    default: 2000,
+    doc: "How long a change of a load balancer waits for the one before it, until the answer is 409.",
+  }),
+  "pending-limit-s": setting(positive.max(86_400), {
+    default: 300,
+    doc: "After so long without success a load balancer goes from PENDING to ERROR. The work goes on all the same.",
+  }),
+  "boot-limit-s": setting(positive.max(3600), { default: 60, doc: "How long an amphora may take until it answers." }),
+  "certificate-days": setting(positive.max(3650), { default: 365, doc: "How long an amphora's certificate is valid." }),
+  concurrency: setting(positive.max(1000), { default: 16, doc: "How many load balancers are worked on at a time." }),
+  "log-level": setting(z.enum(["trace", "debug", "info", "warn", "error"]), {
+    default: "info",
+    value: "LEVEL",
+    doc: "The least severe messages in the log: trace, debug, info, warn or error.",
+  }),
+} as const satisfies Record<string, Setting<never> | Setting<unknown>>;
+
+export type Settings = {
+  readonly [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never;
+};
+
+/** Settings that can't be used, or a command line that can't be understood. The message names the setting. */
+export class SettingsError extends Error {
+  override readonly name = "SettingsError";
+}
+
+/** Fills in defaults. @throws {SettingsError} naming each setting that is unknown or can't be */
+export function checkSettings(given: Readonly<Record<string, unknown>>): Settings {
+  const problems: string[] = [];
+  const settings: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(given)) {
+    const known = Object.hasOwn(SETTINGS, key) ? SETTINGS[key as keyof typeof SETTINGS] : undefined;
+    if (known === undefined) {
+      problems.push(`${key}: there is no such setting`);
+      continue;
+    }
+    const parsed = known.schema.safeParse(value);
+    if (parsed.success) settings[key] = parsed.data;
+    else problems.push(...parsed.error.issues.map((issue) => `${[key, ...issue.path].join(".")}: ${issue.message}`));
+  }
+  if (problems.length > 0) throw new SettingsError(problems.join("; "));
+  const defaults = Object.fromEntries(Object.entries(SETTINGS).map(([key, each]) => [key, each.default]));
+  // each value has passed the schema that its type is taken from
+  const checked = { ...defaults, ...settings } as Settings;
+  return { ...checked, "data-dir": resolve(checked["data-dir"]) };
+}
+
+function isNetwork(text: string): boolean {
+  const [address = "", length = ""] = text.split("/");
+  const bytes = address.includes(":") ? null : address.split(".").map(Number);
+  if (bytes === null) return true;
+  const value = bytes.reduce((sum, byte) => sum * 256 + byte, 0);
+  return value % 2 ** (32 - Number(length)) === 0;
+}

@@ -1,0 +1,115 @@
+/** One database, SQLite or PostgreSQL, behind the same queries. */
+import { Kysely, PostgresDialect, type Transaction } from "kysely";
+import { type Migration, Migrator } from "kysely/migration";
+import pg from "pg";
+import { RESOURCES } from "../model/resources.ts";
+import { first } from "./migrations/001-first.ts";
+import { sqliteDialect } from "./sqlite.ts";
+import type { Tables } from "./tables.ts";
+
+export type Dialect = "sqlite" | "postgresql";
+export type Database = Kysely<Tables>;
+/** Inside a transaction. */
+export type Trx = Transaction<Tables>;
+
+/** The database can't be used as it is; the message says why. */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+}
+
+/** In order; each runs once, ever. A migration that has been published is never changed. */
+const MIGRATIONS = { "001-first": first } as const;
+
+const INT8 = 20;
+const CONNECT_LIMIT = 5000;
+const STATEMENT_LIMIT = 10_000;
+
+export class Store {
+  readonly db: Database;
+  readonly dialect: Dialect;
+
+  private constructor(db: Database, dialect: Dialect) {
+    this.db = db;
+    this.dialect = dialect;
+  }
+
+  /**
+   * Opens the database and brings its tables up to date.
+   * @param location a SQLite file, `:memory:`, or a `postgresql://` URL
+   * @throws {StoreError} when it can't be reached, or was made by a newer version of this program
+   */
+  static async open(location: string): Promise<Store> {
+    const dialect: Dialect = /^postgres(ql)?:\/\//.test(location) ? "postgresql" : "sqlite";
+    const db = new Kysely<Tables>({
+      dialect: dialect === "sqlite" ? sqliteDialect(location, decoders()) : postgresDialect(location),
+    });
+    const store = new Store(db, dialect);
+    try {
+      await store.#migrate();
+    } catch (error) {
+      await db.destroy();
+      throw new StoreError(`${withoutPassword(location)}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    return store;
+  }
+
+  /** Runs `work` in a transaction: everything it wrote is there, or nothing. */
+  transaction<T>(work: (trx: Trx) => Promise<T>): Promise<T> {
+    return this.db.transaction().execute(work);
+  }
+
+  /** Runs reads that all see the same moment. */
+  snapshot<T>(work: (trx: Trx) => Promise<T>): Promise<T> {
+    const transaction = this.db.transaction();
+    // SQLite's transactions see one moment anyway, and know no levels
+    const level = this.dialect === "postgresql" ? transaction.setIsolationLevel("repeatable read") : transaction;
+    return level.execute(work);
+  }
+
+  close(): Promise<void> {
+    return this.db.destroy();
+  }
+
+  async #migrate(): Promise<void> {
+    const migrations = Object.entries(MIGRATIONS).map(([name, up]): [string, Migration] => [
+      name,
+      { up: (db) => up(db, this.dialect) },
+    ]);
+    const migrator = new Migrator({
+      db: this.db,
+      provider: { getMigrations: async () => Object.fromEntries(migrations) },
+    });
+    const { error } = await migrator.migrateToLatest();
+    if (error !== undefined) throw error;
+  }
+}
+
+/** What SQLite keeps as numbers and text, back to booleans and JSON: by column name, which means the same everywhere. */
+function decoders(): Map<string, (value: unknown) => unknown> {
+  const found = new Map<string, (value: unknown) => unknown>();
+  for (const resource of RESOURCES) {
+    for (const [name, { column }] of Object.entries(resource.attributes)) {
+      if (column === "boolean") found.set(name, (value) => value === 1);
+      if (column === "json") found.set(name, (value) => JSON.parse(String(value)));
+    }
+  }
+  return found;
+}
+
+function postgresDialect(url: string): PostgresDialect {
+  return new PostgresDialect({
+    pool: new pg.Pool({
+      connectionString: url,
+      max: 10,
+      connectionTimeoutMillis: CONNECT_LIMIT,
+      statement_timeout: STATEMENT_LIMIT,
+      query_timeout: STATEMENT_LIMIT,
+      // counters stay below 2^53
+      types: { getTypeParser: (oid, format) => (oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) },
+    }),
+  });
+}
+
+function withoutPassword(location: string): string {
+  return location.replace(/(:\/\/[^:@/]*):[^@/]*@/, "$1:***@");
+}

@@ -1,0 +1,158 @@
+/** The rows that decide about a load balancer: its lock, its revision, and the parts that a change concerns. */
+import { sql } from "kysely";
+import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
+import { PARTS } from "../model/resources.ts";
+import type { Store, Trx } from "./database.ts";
+import { asRow, columnsOf, timestamp, untyped } from "./rows.ts";
+
+/** The load balancer's row, which nobody else changes until the transaction ends. */
+export async function lockLoadBalancer(store: Store, trx: Trx, id: string): Promise<LoadBalancer | undefined> {
+  const query = untyped(trx).selectFrom(loadBalancer.table).select(columnsOf(loadBalancer)).where("id", "=", id);
+  // SQLite has one writer at a time, and no row locks
+  const raw = await (store.dialect === "postgresql" ? query.forUpdate() : query).executeTakeFirst();
+  return raw === undefined ? undefined : asRow(loadBalancer, raw);
+}
+
+/** Says that the wanted state has changed: the reconciler is to carry it out now. */
+export async function raiseRevision(
+  trx: Trx,
+  id: string,
+  status: "PENDING_UPDATE" | "PENDING_DELETE" = "PENDING_UPDATE",
+): Promise<void> {
+  await trx
+    .updateTable("load_balancers")
+    .set({
+      provisioning_status: status,
+      revision: sql`revision + 1`,
+      due_at: Date.now(),
+      failing_since: null,
+      attempts: 0,
+    })
+    .where("id", "=", id)
+    .execute();
+}
+
+/** Asks the reconciler to compare a load balancer with its amphorae, though nothing was asked of it. */
+export async function makeDue(store: Store, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await store.db.updateTable("load_balancers").set({ due_at: Date.now() }).where("id", "in", ids).execute();
+}
+
+/** Every row that a load balancer consists of is wanted gone. */
+export async function doomEverything(trx: Trx, id: string): Promise<void> {
+  for (const { table } of PARTS) {
+    await untyped(trx)
+      .updateTable(table)
+      .set({ doomed: true, provisioning_status: "PENDING_DELETE" })
+      .where("loadbalancer_id", "=", id)
+      .execute();
+  }
+}
+
+/**
+ * Writes down that the revision is in force: what was pending is ACTIVE, what was doomed is gone.
+ * @returns false when the load balancer has changed meanwhile, or the lease is another's; then nothing was written
+ */
+export async function settle(store: Store, row: LoadBalancer): Promise<boolean> {
+  return store.transaction(async (trx) => {
+    const done = await trx
+      .updateTable("load_balancers")
+      .set({
+        provisioning_status: "ACTIVE",
+        status_reason: null,
+        due_at: null,
+        lease_owner: null,
+        lease_until: null,
+        failing_since: null,
+        attempts: 0,
+        failover: false,
+        ...(row.provisioning_status === "PENDING_UPDATE" ? { updated_at: timestamp() } : {}),
+      })
+      .where("id", "=", row.id)
+      .where("revision", "=", row.revision)
+      .where("lease_owner", "=", row.lease_owner)
+      .executeTakeFirst();
+    if (done.numUpdatedRows === 0n) return false;
+    const goneListeners = trx
+      .selectFrom("listeners")
+      .select("id")
+      .where("loadbalancer_id", "=", row.id)
+      .where("doomed", "=", true);
+    await trx.deleteFrom("listener_statistics").where("listener_id", "in", goneListeners).execute();
+    // listeners refer to pools, members and monitors too: pools go last
+    for (const table of ["listeners", "members", "health_monitors", "pools"]) {
+      await untyped(trx).deleteFrom(table).where("loadbalancer_id", "=", row.id).where("doomed", "=", true).execute();
+      await untyped(trx)
+        .updateTable(table)
+        .set({ provisioning_status: "ACTIVE" })
+        .where("loadbalancer_id", "=", row.id)
+        .where("provisioning_status", "!=", "ACTIVE")
+        .execute();
+    }
+    return true;
+  });
+}
+
+/**
+ * Removes a load balancer whose amphorae are gone. False as for `settle`.
+ * @param release gives back what it holds elsewhere, in the same transaction
+ */
+export async function forget(store: Store, row: LoadBalancer, release: (trx: Trx) => Promise<void>): Promise<boolean> {
+  return store.transaction(async (trx) => {
+    const mine = await trx
+      .selectFrom("load_balancers")
+      .select("id")
+      .where("id", "=", row.id)
+      .where("lease_owner", "=", row.lease_owner)
+      .executeTakeFirst();
+    if (mine === undefined) return false;
+    const listeners = trx.selectFrom("listeners").select("id").where("loadbalancer_id", "=", row.id);
+    await trx.deleteFrom("listener_statistics").where("listener_id", "in", listeners).execute();
+    for (const table of ["listeners", "members", "health_monitors", "pools", "amphorae"]) {
+      await untyped(trx).deleteFrom(table).where("loadbalancer_id", "=", row.id).execute();
+    }
+    await release(trx);
+    await trx.deleteFrom("load_balancers").where("id", "=", row.id).execute();
+    return true;
+  });
+}
+
+export interface Failure {
+  readonly reason: string;
+  /** ms since 1970 */
+  readonly tryAgainAt: number;
+  /** whether to give up waiting and say ERROR; the work goes on all the same */
+  readonly error: boolean;
+}
+
+/** Writes down that carrying out the revision failed. False as for `settle`. */
+export async function fail(store: Store, row: LoadBalancer, failure: Failure): Promise<boolean> {
+  return store.transaction(async (trx) => {
+    const done = await trx
+      .updateTable("load_balancers")
+      .set({
+        status_reason: failure.reason,
+        due_at: failure.tryAgainAt,
+        lease_owner: null,
+        lease_until: null,
+        failing_since: row.failing_since ?? Date.now(),
+        attempts: row.attempts + 1,
+        ...(failure.error ? { provisioning_status: "ERROR" as const } : {}),
+      })
+      .where("id", "=", row.id)
+      .where("revision", "=", row.revision)
+      .where("lease_owner", "=", row.lease_owner)
+      .executeTakeFirst();
+    if (done.numUpdatedRows === 0n) return false;
+    if (!failure.error) return true;
+    for (const { table } of PARTS) {
+      await untyped(trx)
+        .updateTable(table)
+        .set({ provisioning_status: "ERROR" })
+        .where("loadbalancer_id", "=", row.id)
+        .where("provisioning_status", "!=", "ACTIVE")
+        .execute();
+    }
+    return true;
+  });
+}

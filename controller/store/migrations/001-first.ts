@@ -1,0 +1,154 @@
+/** Load balancers and their parts, the amphorae, addresses of the local network, and counters. */
+import type { CreateTableBuilder, Kysely } from "kysely";
+import type { Dialect } from "../database.ts";
+
+type Builder = CreateTableBuilder<string, string>;
+
+export async function first(db: Kysely<unknown>, dialect: Dialect): Promise<void> {
+  const json = dialect === "postgresql" ? "jsonb" : "text";
+  const table = (name: string) => db.schema.createTable(name);
+
+  const described = (builder: Builder) =>
+    builder
+      .addColumn("id", "text", (column) => column.primaryKey())
+      .addColumn("name", "text", (column) => column.notNull())
+      .addColumn("project_id", "text", (column) => column.notNull())
+      .addColumn("admin_state_up", "boolean", (column) => column.notNull())
+      .addColumn("tags", json, (column) => column.notNull())
+      .addColumn("provisioning_status", "text", (column) => column.notNull())
+      .addColumn("operating_status", "text", (column) => column.notNull())
+      .addColumn("created_at", "text", (column) => column.notNull())
+      .addColumn("updated_at", "text")
+      .addColumn("doomed", "boolean", (column) => column.notNull());
+  const partOf = (builder: Builder) =>
+    builder.addColumn("loadbalancer_id", "text", (column) => column.notNull().references("load_balancers.id"));
+
+  await described(table("load_balancers"))
+    .addColumn("description", "text", (column) => column.notNull())
+    .addColumn("vip_address", "text", (column) => column.notNull())
+    .addColumn("vip_port_id", "text", (column) => column.notNull())
+    .addColumn("vip_subnet_id", "text", (column) => column.notNull())
+    .addColumn("vip_network_id", "text", (column) => column.notNull())
+    .addColumn("provider", "text", (column) => column.notNull())
+    .addColumn("flavor_id", "text")
+    .addColumn("vip_qos_policy_id", "text")
+    .addColumn("availability_zone", "text")
+    .addColumn("lvs_tcp_timeout", "integer", (column) => column.notNull())
+    .addColumn("lvs_tcpfin_timeout", "integer", (column) => column.notNull())
+    .addColumn("lvs_udp_timeout", "integer", (column) => column.notNull())
+    .addColumn("status_reason", "text")
+    .addColumn("revision", "integer", (column) => column.notNull())
+    .addColumn("due_at", "bigint")
+    .addColumn("lease_owner", "text")
+    .addColumn("lease_until", "bigint")
+    .addColumn("failing_since", "bigint")
+    .addColumn("attempts", "integer", (column) => column.notNull())
+    .addColumn("failover", "boolean", (column) => column.notNull())
+    .execute();
+
+  await partOf(described(table("pools")))
+    .addColumn("description", "text", (column) => column.notNull())
+    .addColumn("protocol", "text", (column) => column.notNull())
+    .addColumn("lb_algorithm", "text", (column) => column.notNull())
+    .execute();
+
+  await partOf(described(table("listeners")))
+    .addColumn("description", "text", (column) => column.notNull())
+    .addColumn("protocol", "text", (column) => column.notNull())
+    .addColumn("protocol_port", "integer", (column) => column.notNull())
+    .addColumn("connection_limit", "integer", (column) => column.notNull())
+    .addColumn("default_pool_id", "text", (column) => column.references("pools.id"))
+    .addColumn("timeout_client_data", "integer", (column) => column.notNull())
+    .addColumn("timeout_member_connect", "integer", (column) => column.notNull())
+    .addColumn("timeout_member_data", "integer", (column) => column.notNull())
+    .addColumn("timeout_tcp_inspect", "integer", (column) => column.notNull())
+    .execute();
+
+  await partOf(described(table("members")))
+    .addColumn("pool_id", "text", (column) => column.notNull().references("pools.id"))
+    .addColumn("address", "text", (column) => column.notNull())
+    .addColumn("protocol_port", "integer", (column) => column.notNull())
+    .addColumn("weight", "integer", (column) => column.notNull())
+    .addColumn("backup", "boolean", (column) => column.notNull())
+    .addColumn("subnet_id", "text")
+    .addColumn("monitor_address", "text")
+    .addColumn("monitor_port", "integer")
+    .execute();
+
+  await partOf(described(table("health_monitors")))
+    .addColumn("pool_id", "text", (column) => column.notNull().references("pools.id"))
+    .addColumn("type", "text", (column) => column.notNull())
+    .addColumn("delay", "integer", (column) => column.notNull())
+    .addColumn("timeout", "integer", (column) => column.notNull())
+    .addColumn("max_retries", "integer", (column) => column.notNull())
+    .addColumn("max_retries_down", "integer", (column) => column.notNull())
+    .addColumn("http_method", "text")
+    .addColumn("url_path", "text")
+    .addColumn("expected_codes", "text")
+    .addColumn("http_version", "double precision")
+    .addColumn("domain_name", "text")
+    .execute();
+
+  await table("amphorae")
+    .addColumn("id", "text", (column) => column.primaryKey())
+    .addColumn("loadbalancer_id", "text", (column) => column.notNull().references("load_balancers.id"))
+    .addColumn("compute_id", "text")
+    .addColumn("lb_network_ip", "text", (column) => column.unique())
+    .addColumn("vrrp_ip", "text")
+    .addColumn("ha_ip", "text")
+    .addColumn("vrrp_port_id", "text")
+    .addColumn("ha_port_id", "text")
+    .addColumn("cert_expiration", "text")
+    .addColumn("cert_busy", "boolean", (column) => column.notNull())
+    .addColumn("role", "text", (column) => column.notNull())
+    .addColumn("status", "text", (column) => column.notNull())
+    .addColumn("vrrp_interface", "text")
+    .addColumn("vrrp_id", "integer")
+    .addColumn("vrrp_priority", "integer")
+    .addColumn("cached_zone", "text")
+    .addColumn("created_at", "text", (column) => column.notNull())
+    .addColumn("updated_at", "text")
+    .addColumn("image_id", "text")
+    .addColumn("compute_flavor", "text")
+    .addColumn("heartbeat_key", "text", (column) => column.notNull())
+    .addColumn("revision", "integer", (column) => column.notNull())
+    .addColumn("retiring", "boolean", (column) => column.notNull())
+    .execute();
+
+  // no reference to load balancers: a port outlives the row of its owner until the network has let go of it
+  await table("ports")
+    .addColumn("id", "text", (column) => column.primaryKey())
+    .addColumn("subnet_id", "text", (column) => column.notNull())
+    .addColumn("address", "text", (column) => column.notNull())
+    .addColumn("mac", "text", (column) => column.notNull())
+    .addColumn("kind", "text", (column) => column.notNull())
+    .addColumn("owner_id", "text", (column) => column.notNull())
+    .addUniqueConstraint("ports_one_owner_per_address", ["subnet_id", "address"])
+    .execute();
+
+  await table("listener_statistics")
+    .addColumn("listener_id", "text", (column) => column.notNull())
+    .addColumn("amphora_id", "text", (column) => column.notNull())
+    .addColumn("active_connections", "bigint", (column) => column.notNull())
+    .addColumn("total_connections", "bigint", (column) => column.notNull())
+    .addColumn("bytes_in", "bigint", (column) => column.notNull())
+    .addColumn("bytes_out", "bigint", (column) => column.notNull())
+    .addColumn("request_errors", "bigint", (column) => column.notNull())
+    .addPrimaryKeyConstraint("listener_statistics_key", ["listener_id", "amphora_id"])
+    .execute();
+
+  await table("deployment")
+    .addColumn("key", "text", (column) => column.primaryKey())
+    .addColumn("value", "text", (column) => column.notNull())
+    .execute();
+
+  const index = (on: string, column: string) =>
+    db.schema.createIndex(`${on}_by_${column}`).on(on).column(column).execute();
+  for (const on of ["load_balancers", "pools", "listeners", "members", "health_monitors"])
+    await index(on, "project_id");
+  for (const on of ["pools", "listeners", "members", "health_monitors", "amphorae"]) await index(on, "loadbalancer_id");
+  for (const on of ["members", "health_monitors"]) await index(on, "pool_id");
+  await index("load_balancers", "due_at");
+  await index("listeners", "default_pool_id");
+  await index("ports", "owner_id");
+}

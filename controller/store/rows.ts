@@ -1,0 +1,96 @@
+/** Reading and writing the rows of any resource. */
+import type { Kysely } from "kysely";
+import type { Resource, Row } from "../model/resource.ts";
+import type { Database, Trx } from "./database.ts";
+
+export type Connection = Database | Trx;
+/** Tables by a name that is known only when the program runs. */
+type AnyTables = Record<string, Record<string, unknown>>;
+
+/** The connection, for tables by name. The one place where the compiler is told so: names come from declarations. */
+export function untyped(connection: Connection): Kysely<AnyTables> {
+  return connection as unknown as Kysely<AnyTables>;
+}
+
+/** The names of a resource's columns, in the order of their declaration. */
+export function columnsOf(resource: Resource): string[] {
+  return Object.entries(resource.attributes)
+    .filter(([, attribute]) => attribute.column !== null)
+    .map(([name]) => name);
+}
+
+/**
+ * What the database gave, as the resource's row. The type is a promise of the migrations; a test holds the tables of
+ * both databases against the declarations.
+ */
+export function asRow<R extends Resource>(_resource: R, raw: Record<string, unknown>): Row<R> {
+  return raw as Row<R>;
+}
+
+/** A new row: what is not given has its declared default. @throws {TypeError} for a column that has neither */
+export function newRow<R extends Resource>(resource: R, given: Readonly<Record<string, unknown>>): Row<R> {
+  const row: Record<string, unknown> = {};
+  for (const [name, attribute] of Object.entries(resource.attributes)) {
+    if (attribute.column === null) continue;
+    const value = given[name] === undefined ? attribute.default : given[name];
+    if (value === undefined) throw new TypeError(`${resource.table}.${name} has no value`);
+    row[name] = value;
+  }
+  return asRow(resource, row);
+}
+
+export async function findRow<R extends Resource>(
+  connection: Connection,
+  resource: R,
+  id: string,
+): Promise<Row<R> | undefined> {
+  const raw = await untyped(connection)
+    .selectFrom(resource.table)
+    .select(columnsOf(resource))
+    .where("id", "=", id)
+    .executeTakeFirst();
+  return raw === undefined ? undefined : asRow(resource, raw);
+}
+
+/** Rows whose columns have these values, the oldest first. */
+export async function selectRows<R extends Resource>(
+  connection: Connection,
+  resource: R,
+  where: Partial<Row<R>>,
+): Promise<Row<R>[]> {
+  let query = untyped(connection).selectFrom(resource.table).select(columnsOf(resource));
+  for (const [column, value] of Object.entries(where)) {
+    query = value === null ? query.where(column, "is", null) : query.where(column, "=", value);
+  }
+  const rows = await query.orderBy("created_at").orderBy("id").execute();
+  return rows.map((raw) => asRow(resource, raw));
+}
+
+export async function insertRow<R extends Resource>(trx: Trx, resource: R, row: Row<R>): Promise<void> {
+  await untyped(trx).insertInto(resource.table).values(encode(resource, row)).execute();
+}
+
+export async function updateRow<R extends Resource>(
+  connection: Connection,
+  resource: R,
+  id: string,
+  patch: Partial<Row<R>>,
+): Promise<void> {
+  if (Object.keys(patch).length === 0) return;
+  await untyped(connection).updateTable(resource.table).set(encode(resource, patch)).where("id", "=", id).execute();
+}
+
+function encode(resource: Resource, row: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const encoded: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(row)) {
+    const column = resource.attributes[name]?.column;
+    if (column === undefined || column === null) throw new TypeError(`${resource.table} has no column ${name}`);
+    encoded[name] = column === "json" ? JSON.stringify(value) : value;
+  }
+  return encoded;
+}
+
+/** The present, as the API writes it: UTC, whole seconds, no zone. */
+export function timestamp(ms = Date.now()): string {
+  return new Date(ms).toISOString().slice(0, 19);
+}

@@ -1,0 +1,85 @@
+/** `amphora-controller up`: everything on this host, in the foreground, gone again when it ends. */
+import { join } from "node:path";
+import pino from "pino";
+import { Controller, tokenFile } from "../controller.ts";
+import type { Settings } from "../settings.ts";
+import { ApiClient } from "./client.ts";
+import { awaitDemo, createDemo, type Demo, findDemo, startMembers } from "./demo.ts";
+
+/** Runs until SIGINT or SIGTERM. @throws when it can't start; then nothing is left behind */
+export async function up(settings: Settings, say: (line: string) => void): Promise<void> {
+  const started = performance.now();
+  const stopped = new Promise<NodeJS.Signals>((resolve) => {
+    process.once("SIGINT", () => resolve("SIGINT"));
+    process.once("SIGTERM", () => resolve("SIGTERM"));
+  });
+  const logFile = join(settings["data-dir"], "controller.log");
+  const log = pino(
+    { name: "amphora-controller", level: settings["log-level"] },
+    pino.destination({ dest: logFile, mkdir: true, append: true, sync: true }),
+  );
+  const controller = await step(say, "controller", () => Controller.start(settings, log));
+  try {
+    const work = bringUp(controller, settings, say);
+    const outcome = await Promise.race([work, stopped]);
+    if (typeof outcome !== "string") {
+      say(summary(settings, outcome, logFile, performance.now() - started));
+      await stopped;
+    }
+    work.catch(() => undefined);
+  } finally {
+    await step(say, "shutting down", () => controller.shutDown());
+  }
+}
+
+async function bringUp(controller: Controller, settings: Settings, say: (line: string) => void): Promise<Demo | null> {
+  const api = new ApiClient(apiUrl(settings), controller.token);
+  const existing = await findDemo(controller, api);
+  if (existing === null && !settings.demo) return null;
+  const addresses = await step(say, "demo members", () => startMembers(controller));
+  const demo = existing ?? (await step(say, "demo load balancer", () => createDemo(controller, api, addresses)));
+  await step(say, "ACTIVE and ONLINE", () => awaitDemo(api, demo));
+  return demo;
+}
+
+/** Tells what is being done, and how long it took. */
+async function step<T>(say: (line: string) => void, what: string, work: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  const result = await work();
+  say(`  ${what.padEnd(22)}${seconds(performance.now() - started)}`);
+  return result;
+}
+
+function summary(settings: Settings, demo: Demo | null, logFile: string, ms: number): string {
+  const api = apiUrl(settings);
+  const file = tokenFile(settings);
+  const list = `curl -s -H "X-Auth-Token: $(cat ${file})" ${api}/v2.0/lbaas/loadbalancers`;
+  const lines = [
+    "",
+    `Amphora is up (${seconds(ms)}).`,
+    "",
+    ...(demo === null ? [] : [`  VIP     ${demo.url}`]),
+    `  API     ${api}/v2.0/lbaas`,
+    `  token   ${file}`,
+    `  log     ${logFile}`,
+    "",
+    "Try, in another terminal:",
+    "",
+    ...(demo === null ? [] : [`  curl ${demo.url}`]),
+    `  ${list}`,
+    "",
+    "Ctrl-C stops everything and keeps the data: the next start brings the same load balancers back.",
+    "",
+  ];
+  return lines.join("\n");
+}
+
+function apiUrl(settings: Settings): string {
+  const any = settings.listen === "0.0.0.0" || settings.listen === "::";
+  const host = any ? "127.0.0.1" : settings.listen.includes(":") ? `[${settings.listen}]` : settings.listen;
+  return `http://${host}:${settings.port}`;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
