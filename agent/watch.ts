@@ -26,7 +26,7 @@ export class Watch {
   #health: HealthReport = { revision: 0, listeners: {}, pools: {} };
   #digest = digestOf(this.#health);
   #timer: NodeJS.Timeout | null = null;
-  #looking: Promise<void> | null = null;
+  #looking: Promise<void> = Promise.resolve();
 
   constructor(options: WatchOptions) {
     this.#options = options;
@@ -59,12 +59,15 @@ export class Watch {
     await this.#looking;
   }
 
-  /** Looks now. Never throws: a data plane that does not answer is what it reports. */
+  /**
+   * Looks again: at what is there when it is called, not at what an earlier look under way has seen. Never throws: a
+   * data plane that does not answer is what it reports.
+   */
   look(): Promise<void> {
-    this.#looking ??= this.#look()
-      .catch((error: unknown) => this.#options.log.error({ err: error }, "looking at the data plane failed"))
-      .finally(() => {
-        this.#looking = null;
+    this.#looking = this.#looking
+      .then(() => this.#look())
+      .catch((error: unknown) => {
+        this.#options.log.error({ err: error }, "looking at the data plane failed");
       });
     return this.#looking;
   }

@@ -1,7 +1,8 @@
 /** Processes that outlive the controller, known by their number and when they started. */
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import writeFileAtomic from "write-file-atomic";
 
@@ -35,6 +36,7 @@ export async function startDetached(
   command: readonly [string, ...string[]],
 ): Promise<void> {
   const [file, ...args] = command;
+  for (const path of [pidFile, logFile]) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const log = openSync(logFile, "a", 0o600);
   // not execa: it ties a child to the life of its parent
   const child = spawn(file, args, { detached: true, stdio: ["ignore", log, log], cwd: "/" });

@@ -32,9 +32,12 @@ interface Seen {
   digest: string;
   report: HealthReport | null;
   loadBalancerId: string | null;
-  /** the digest whose report is being fetched */
-  fetching: string | null;
+  /** the digest that it last named */
+  wanted: string;
+  fetching: boolean;
 }
+
+const UNSEEN: Seen = { at: 0, digest: "", report: null, loadBalancerId: null, wanted: "", fetching: false };
 
 export class Health {
   readonly #options: HealthOptions;
@@ -54,7 +57,7 @@ export class Health {
   async start(): Promise<void> {
     const rows = await this.#options.store.db.selectFrom("amphorae").select(["id", "loadbalancer_id"]).execute();
     for (const { id, loadbalancer_id } of rows) {
-      this.#seen.set(id, { at: Date.now(), digest: "", report: null, loadBalancerId: loadbalancer_id, fetching: null });
+      this.#seen.set(id, { ...UNSEEN, at: Date.now(), loadBalancerId: loadbalancer_id });
     }
     this.#timer = setInterval(() => {
       this.#flushing = this.#flush();
@@ -74,13 +77,8 @@ export class Health {
 
   /** Takes in a heartbeat that is believed. */
   heard({ amphoraId, body }: Heartbeat): void {
-    const seen = this.#seen.get(amphoraId) ?? {
-      at: 0,
-      digest: "",
-      report: null,
-      loadBalancerId: null,
-      fetching: null,
-    };
+    const { log } = this.#options;
+    const seen = this.#seen.get(amphoraId) ?? { ...UNSEEN };
     this.#seen.set(amphoraId, seen);
     seen.at = Date.now();
     for (const [id, active, total, bytesIn, bytesOut, errors] of body.stats ?? []) {
@@ -92,31 +90,34 @@ export class Health {
         request_errors: errors,
       });
     }
-    if (seen.digest === body.digest || seen.fetching === body.digest) return;
-    seen.fetching = body.digest;
-    this.#fetch(amphoraId, seen, body.digest).catch((error: unknown) => {
-      seen.fetching = null;
-      this.#options.log.warn({ amphora: amphoraId, err: error }, "fetching a health report failed");
-    });
+    seen.wanted = body.digest;
+    if (seen.digest === seen.wanted || seen.fetching) return;
+    seen.fetching = true;
+    this.#fetch(amphoraId, seen)
+      .catch((error: unknown) => log.warn({ amphora: amphoraId, err: error }, "fetching a health report failed"))
+      .finally(() => {
+        seen.fetching = false;
+      });
   }
 
-  async #fetch(amphoraId: string, seen: Seen, digest: string): Promise<void> {
-    const { store, client, settling } = this.#options;
-    const row = await findRow(store.db, amphora, amphoraId);
-    if (row === undefined || row.lb_network_ip === null) {
-      this.#seen.delete(amphoraId);
-      if (row === undefined) this.#options.onZombie(amphoraId);
-      return;
-    }
-    const report = await client.health({ amphoraId, address: row.lb_network_ip });
-    seen.report = report;
-    seen.digest = digest;
-    seen.fetching = null;
-    seen.loadBalancerId = row.loadbalancer_id;
-    await this.#write(row.loadbalancer_id);
-    if (await this.#lagsBehind(row, report)) {
-      await makeDue(store, [row.loadbalancer_id]);
-      settling.wake();
+  /** Fetches reports until one belongs to the digest that the amphora last named. */
+  async #fetch(amphoraId: string, seen: Seen): Promise<void> {
+    const { store, client, settling, onZombie } = this.#options;
+    while (seen.digest !== seen.wanted) {
+      const row = await findRow(store.db, amphora, amphoraId);
+      if (row === undefined) {
+        this.#seen.delete(amphoraId);
+        onZombie(amphoraId);
+        return;
+      }
+      const digest = seen.wanted;
+      const report = await client.health({ amphoraId, address: row.lb_network_ip ?? "" });
+      Object.assign(seen, { report, digest, loadBalancerId: row.loadbalancer_id });
+      await this.#write(row.loadbalancer_id);
+      if (await this.#lagsBehind(row, report)) {
+        await makeDue(store, [row.loadbalancer_id]);
+        settling.wake();
+      }
     }
   }
 
