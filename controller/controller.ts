@@ -15,6 +15,7 @@ import { LocalNetwork } from "./drivers/local/network.ts";
 import { declareSubnet, Subnets } from "./drivers/local/subnets.ts";
 import { Health } from "./health/health.ts";
 import { HeartbeatReceiver } from "./health/receiver.ts";
+import { MetricsServer } from "./metrics.ts";
 import { claimFile } from "./process.ts";
 import { Amphorae } from "./reconcile/amphorae.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
@@ -38,6 +39,7 @@ interface Parts {
   readonly health: Health;
   readonly receiver: HeartbeatReceiver;
   readonly server: ApiServer;
+  readonly metrics: MetricsServer;
   readonly handler: RequestListener;
   /** for sockets and what else must not outlive a reboot */
   readonly runDir: string;
@@ -57,9 +59,10 @@ export class Controller {
 
   /**
    * Starts everything; when a part of it fails, what had been started is stopped and removed again.
+   * @param openLog called when data-dir is there
    * @throws {SettingsError} @throws {StoreError} @throws {SubnetError} @throws {TakenError} when it can't run here
    */
-  static async start(settings: Settings, log: Logger): Promise<Controller> {
+  static async start(settings: Settings, openLog: () => Logger): Promise<Controller> {
     const subnets = declareSubnets(settings);
     const dataDir = settings["data-dir"];
     const fresh = !(await exists(dataDir));
@@ -67,7 +70,7 @@ export class Controller {
     const server = new ApiServer();
     await server.listen(settings.listen, settings.port);
     try {
-      const controller = new Controller(await assemble(settings, subnets, server, log));
+      const controller = new Controller(await assemble(settings, subnets, server, openLog));
       await controller.#start();
       return controller;
     } catch (error) {
@@ -116,12 +119,15 @@ export class Controller {
   }
 
   async #start(): Promise<void> {
-    const { settings, log, store, settling, network, compute, reconciler, health, receiver, server } = this.#parts;
+    const { settings, log, store, settling, network, compute, reconciler, health, receiver, server, metrics } =
+      this.#parts;
     const adopted = (await compute.running()).length > 0;
     try {
       this.#stops.push(() => server.close());
       await receiver.start();
       this.#stops.push(() => receiver.stop());
+      await metrics.start();
+      this.#stops.push(() => metrics.stop());
       await network.start();
       await compute.start();
       await health.start();
@@ -158,10 +164,16 @@ export class Controller {
 }
 
 /** Opens what is kept, and connects the parts; nothing runs yet, and nothing is made on the host. */
-async function assemble(settings: Settings, subnets: Subnets, server: ApiServer, log: Logger): Promise<Parts> {
+async function assemble(
+  settings: Settings,
+  subnets: Subnets,
+  server: ApiServer,
+  openLog: () => Logger,
+): Promise<Parts> {
   const dataDir = settings["data-dir"];
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await claimFile(lockFile(settings));
+  const log = openLog();
   const store = await openStore(settings);
   const deployment = await deploymentId(store);
   const runDir = `/run/amphora-${deployment}`;
@@ -225,6 +237,7 @@ async function assemble(settings: Settings, subnets: Subnets, server: ApiServer,
     health,
     receiver,
     server,
+    metrics: new MetricsServer(settings["metrics-listen"], settings["metrics-port"], store, receiver),
     handler: app.callback(),
     runDir,
     deployment,

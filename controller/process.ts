@@ -87,3 +87,13 @@ async function startTime(pid: number): Promise<string | null> {
   const rest = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return rest[0] === "Z" ? null : (rest[19] ?? null);
 }
+
+/**
+ * Resolves with the first SIGINT or SIGTERM. Later ones change nothing: a terminal and npm both pass on a Ctrl-C.
+ * The listeners stay: a library that removes temporary files on signals ends the process when it is alone with one.
+ */
+export function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => resolve(signal));
+  });
+}

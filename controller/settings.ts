@@ -90,6 +90,15 @@ export const SETTINGS = {
     default: 3000,
     doc: "Between two heartbeats of an amphora.",
   }),
+  "metrics-listen": setting(ipAddress, {
+    default: "127.0.0.1",
+    doc: "Where Prometheus reads metrics (GET /metrics, no token).",
+  }),
+  "metrics-port": setting(z.int().min(0).max(65_535), {
+    default: 9877,
+    value: "PORT",
+    doc: "The port of metrics; 0: none.",
+  }),
   "settle-wait-ms": setting(z.int().min(0).max(60_000), {
     default: 2000,
     doc: "How long a change of a load balancer waits for the one before it, until the answer is 409.",

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import pino from "pino";
 import { Controller, tokenFile } from "../controller.ts";
+import { stopSignal } from "../process.ts";
 import type { Settings } from "../settings.ts";
 import { ApiClient } from "./client.ts";
 import { awaitDemo, createDemo, type Demo, findDemo, startMembers } from "./demo.ts";
@@ -9,16 +10,14 @@ import { awaitDemo, createDemo, type Demo, findDemo, startMembers } from "./demo
 /** Runs until SIGINT or SIGTERM. @throws when it can't start; then nothing is left behind */
 export async function up(settings: Settings, say: (line: string) => void): Promise<void> {
   const started = performance.now();
-  const stopped = new Promise<NodeJS.Signals>((resolve) => {
-    process.once("SIGINT", () => resolve("SIGINT"));
-    process.once("SIGTERM", () => resolve("SIGTERM"));
-  });
+  const stopped = stopSignal();
   const logFile = join(settings["data-dir"], "controller.log");
-  const log = pino(
-    { name: "amphora-controller", level: settings["log-level"] },
-    pino.destination({ dest: logFile, mkdir: true, append: true, sync: true }),
-  );
-  const controller = await step(say, "controller", () => Controller.start(settings, log));
+  const openLog = () =>
+    pino(
+      { name: "amphora-controller", level: settings["log-level"] },
+      pino.destination({ dest: logFile, append: true, sync: true }),
+    );
+  const controller = await step(say, "controller", () => Controller.start(settings, openLog));
   try {
     const work = bringUp(controller, settings, say);
     const outcome = await Promise.race([work, stopped]);

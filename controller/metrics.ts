@@ -1,0 +1,84 @@
+/** What operators scrape: `GET /metrics` on a port of its own. */
+import { createServer, type Server } from "node:http";
+import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { type HeartbeatReceiver, ListenError, REFUSALS } from "./health/receiver.ts";
+import type { Store } from "./store/database.ts";
+
+export class MetricsServer {
+  readonly #address: string;
+  readonly #port: number;
+  readonly #registry = new Registry();
+  readonly #server: Server;
+
+  /** @param port 0: nothing is served */
+  constructor(address: string, port: number, store: Store, receiver: HeartbeatReceiver) {
+    this.#address = address;
+    this.#port = port;
+    this.#describe(store, receiver);
+    this.#server = createServer((request, response) => {
+      if (request.url !== "/metrics") {
+        response.writeHead(404).end();
+        return;
+      }
+      this.#registry.metrics().then(
+        (text) => response.writeHead(200, { "content-type": this.#registry.contentType }).end(text),
+        () => response.writeHead(503).end(),
+      );
+    });
+  }
+
+  /** @throws {ListenError} when the port can't be listened on */
+  start(): Promise<void> {
+    if (this.#port === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const failed = (error: Error) => reject(new ListenError(`metrics-port: ${error.message}`));
+      this.#server.once("error", failed);
+      this.#server.listen(this.#port, this.#address, () => {
+        this.#server.off("error", failed);
+        resolve();
+      });
+    });
+  }
+
+  stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    return new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+
+  #describe(store: Store, receiver: HeartbeatReceiver): void {
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry, prefix: "amphora_controller_" });
+    new Gauge({
+      name: "amphora_heartbeats_believed",
+      help: "Heartbeats believed since the start",
+      registers,
+      collect() {
+        this.set(receiver.believed);
+      },
+    });
+    new Gauge({
+      name: "amphora_heartbeats_refused",
+      help: "Datagrams on the heartbeat port that were not believed since the start, by reason",
+      labelNames: ["reason"],
+      registers,
+      collect() {
+        for (const reason of REFUSALS) this.set({ reason }, receiver.refused[reason]);
+      },
+    });
+    new Gauge({
+      name: "amphora_load_balancers",
+      help: "Load balancers by status",
+      labelNames: ["provisioning_status", "operating_status"],
+      registers,
+      async collect() {
+        const rows = await store.db
+          .selectFrom("load_balancers")
+          .select(({ fn }) => ["provisioning_status", "operating_status", fn.countAll<number>().as("count")])
+          .groupBy(["provisioning_status", "operating_status"])
+          .execute();
+        this.reset();
+        for (const { count, ...labels } of rows) this.set(labels, Number(count));
+      },
+    });
+  }
+}
