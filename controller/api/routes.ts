@@ -68,11 +68,11 @@ function loadBalancerRoutes(router: Router, engine: Engine): void {
   });
   router.delete(`${path}/:id`, async (context) => {
     await service.remove(caller(context), id(context), cascade(context));
-    context.status = loadBalancer.deleteStatus;
+    empty(context, loadBalancer.deleteStatus);
   });
   router.put(`${path}/:id/failover`, async (context) => {
     await service.failover(caller(context), id(context));
-    context.status = 202;
+    empty(context, 202);
   });
   router.get(`${path}/:id/stats`, async (context) => {
     context.body = { stats: await service.stats(caller(context), id(context)) };
@@ -102,7 +102,7 @@ function partRoutes<R extends Resource>(
   });
   router.delete(`${path}/:id`, async (context) => {
     await engine.removePart(rules, caller(context), id(context), within(context, inPath));
-    context.status = resource.deleteStatus;
+    empty(context, resource.deleteStatus);
   });
 }
 
@@ -131,6 +131,12 @@ function readRoutes<R extends Resource>(
     const row: Row<R> = await engine.requireRow(resource, caller(context), id(context), within(context, inPath));
     context.body = { [resource.name]: await engine.present(resource, row, views, fields(context.URL.searchParams)) };
   });
+}
+
+/** Without a body: Koa would write the status in words. */
+function empty(context: Context, status: number): void {
+  context.body = null;
+  context.status = status;
 }
 
 function caller(context: Context): Caller {
