@@ -98,7 +98,9 @@ function runTap(files: readonly string[], prefix: readonly string[]): Promise<Ou
   const [command = "", ...args] = [...prefix, ...tap];
   const outcome: Outcome = { passed: 0, failed: 0, failures: [], skipped: [] };
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+    // a test that needs the world outside its namespace finds it here
+    const env = { ...process.env, AMPHORA_TEST_OUTSIDE: `/proc/${process.pid}/ns/net` };
+    const child = spawn(command, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"], env });
     const parser = new Parser((results) => {
       // a file that died before its first test, or after its last one
       if (!results.ok && outcome.failed === 0) {
