@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
-import type { Test } from "tap";
+import type { Scope } from "./scope.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const CONTROLLER = join(ROOT, "controller/amphora-controller");
@@ -29,7 +29,7 @@ export class Deployment {
   }
 
   /** A folder for the deployment's data; whatever it starts is ended and removed with the test. */
-  static async make(t: Test): Promise<Deployment> {
+  static async make(t: Scope): Promise<Deployment> {
     const deployment = new Deployment(await mkdtemp(join(tmpdir(), "amphora-e2e-")));
     t.teardown(() => deployment.destroy());
     return deployment;

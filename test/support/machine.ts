@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { execa } from "execa";
-import type { Test } from "tap";
 import { until } from "./deployment.ts";
 import { dropNamespace } from "./namespaces.ts";
+import type { Scope } from "./scope.ts";
 
 const WEB = join(import.meta.dirname, "../../controller/up/web.ts");
 export const WEB_PORT = 8080;
@@ -28,7 +28,7 @@ export class Machine {
    * @param gateway where everything else goes
    * @param bridge the deployment's only one, unless it is named
    */
-  static async make(t: Test, address: string, gateway: string, bridge?: string): Promise<Machine> {
+  static async make(t: Scope, address: string, gateway: string, bridge?: string): Promise<Machine> {
     const name = `m${++made}`;
     const namespace = `amphora-test-${name}-${process.pid}`;
     const host = `t${name}h`;
