@@ -45,7 +45,8 @@ async function connect(namespace: string, port: Port, link: string): Promise<voi
   await run("ip", ["link", "set", link, "netns", namespace, "name", "eth0"]);
   const lines = [
     "link set lo up",
-    `address add ${port.address}/${port.prefix_length} dev eth0`,
+    // an address that is still checked for duplicates can not be listened on
+    `address add ${port.address}/${port.prefix_length} dev eth0${port.address.includes(":") ? " nodad" : ""}`,
     "link set eth0 up",
     `route add default via ${port.gateway}`,
     "",

@@ -64,7 +64,8 @@ function summary(settings: Settings, demo: Demo | null, logFile: string, ms: num
     "",
     "Try, in another terminal:",
     "",
-    ...(demo === null ? [] : [`  curl ${demo.url}`]),
+    // brackets mean something to some shells
+    ...(demo === null ? [] : [`  curl ${demo.url.includes("[") ? `'${demo.url}'` : demo.url}`]),
     `  ${list}`,
     "",
     "Ctrl-C stops everything and keeps the data: the next start brings the same load balancers back.",

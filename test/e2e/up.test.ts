@@ -63,6 +63,16 @@ t.test("options decide port, address, subnet, token, and whether there is a demo
   t.equal(await deployment.stop(), 0);
 });
 
+t.test("on an IPv6 subnet the demo serves as well", async (t) => {
+  const deployment = await Deployment.make(t);
+  await deployment.up("--subnet", "fd77:1::/64");
+  const [curl = ""] = printedCommands(deployment.output);
+  t.match(curl, "fd77:1::");
+  const answers = [(await execa("sh", ["-c", curl])).stdout, (await execa("sh", ["-c", curl])).stdout];
+  t.same(answers.sort(), ["web1", "web2"]);
+  t.equal(await deployment.stop(), 0);
+});
+
 t.test("what can't be is said in one line, with exit code 1 and nothing left behind", async (t) => {
   const before = await hostState();
   const running = await Deployment.make(t);
