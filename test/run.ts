@@ -146,10 +146,10 @@ function collect(test: Parser, details: Map<string, string[]>, name: string): vo
 }
 
 function explain({ name, diag }: Result): string {
-  const { diff, stack, at, message, found, wanted } = (diag ?? {}) as Record<string, unknown>;
+  const { diff, stack, at, message, type, found, wanted } = (diag ?? {}) as Record<string, unknown>;
   const place = typeof at === "object" && at !== null ? JSON.stringify(at) : "";
   const values = diff ?? (found === undefined ? "" : JSON.stringify({ found, wanted }, null, 2));
-  return [`  ${name}`, message, values, stack ?? place].filter(Boolean).join("\n    ");
+  return [`  ${name}`, message ?? type, values, stack ?? place].filter(Boolean).join("\n    ");
 }
 
 process.exitCode = await main();

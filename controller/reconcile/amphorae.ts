@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Authority } from "../amphorae/authority.ts";
-import { type AgentClient, UnreachableError } from "../amphorae/client.ts";
+import { type AgentClient, RefusedError, UnreachableError } from "../amphorae/client.ts";
 import { specOf, VIP_INTERFACE } from "../amphorae/spec.ts";
 import type { Bootstrap, ComputeDriver } from "../drivers/compute.ts";
 import type { NetworkDriver } from "../drivers/network.ts";
@@ -14,6 +14,17 @@ import { insertRow, newRow, timestamp, updateRow } from "../store/rows.ts";
 import type { Tree } from "../store/tree.ts";
 
 const READY_POLL = 25;
+
+/** An amphora runs a revision that the store does not know of yet, or no longer. */
+export class AheadError extends Error {
+  override readonly name = "AheadError";
+  readonly revision: number;
+
+  constructor(amphoraId: string, revision: number) {
+    super(`amphora ${amphoraId} runs revision ${revision} already`);
+    this.revision = revision;
+  }
+}
 
 export interface AmphoraeOptions {
   readonly store: Store;
@@ -71,14 +82,20 @@ export class Amphorae {
     return booted;
   }
 
-  /** Gives the amphora its interface and the spec. */
+  /**
+   * Gives the amphora its interface and the spec.
+   * @throws {AheadError} when it runs a newer revision than the store has @throws what `AgentClient.putSpec` throws
+   */
   async serve(tree: Tree, row: Amphora): Promise<void> {
     const { compute, network, store, client, log } = this.#options;
     const port = await store.transaction((trx) =>
       network.reserveAmphoraPort(trx, row.id, tree.loadBalancer.vip_subnet_id),
     );
     await compute.plug(row.id, port);
-    const answer = await client.putSpec(address(row), specOf(tree, row, port));
+    const answer = await client.putSpec(address(row), specOf(tree, row, port)).catch(async (error: unknown) => {
+      if (!(error instanceof RefusedError) || error.status !== 409) throw error;
+      throw new AheadError(row.id, (await client.info(address(row))).revision);
+    });
     log.info({ loadbalancer: tree.loadBalancer.id, amphora: row.id, ...answer }, "spec in force");
     const patch: Partial<Amphora> = {
       status: "ALLOCATED",

@@ -9,12 +9,12 @@ import type { NetworkDriver } from "../drivers/network.ts";
 import { type Amphora, amphora } from "../model/amphora.ts";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import type { Store } from "../store/database.ts";
-import { claim, giveBack, LEASE, release, renew } from "../store/leases.ts";
-import { fail, forget, settle } from "../store/load-balancers.ts";
+import { claim, giveBack, LEASE, release, renew, workLeft } from "../store/leases.ts";
+import { fail, forget, outrun, settle } from "../store/load-balancers.ts";
 import { findRow, selectRows, updateRow } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { loadTree, type Tree } from "../store/tree.ts";
-import type { Amphorae } from "./amphorae.ts";
+import { AheadError, type Amphorae } from "./amphorae.ts";
 
 export interface ReconcilerOptions {
   readonly store: Store;
@@ -30,6 +30,8 @@ export interface ReconcilerOptions {
 
 /** Looked for at least so often (ms): another process may have put the work there. */
 const POLL = 1000;
+/** After work was passed over, because it was locked in that moment (ms). */
+const LOOK_AGAIN = 20;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 /** A spec that was refused is refused again, unless its amphora has changed. */
@@ -76,21 +78,27 @@ export class Reconciler {
     }
     this.#again = false;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    let pause = POLL;
     this.#taking = this.#claim()
+      .then((left) => {
+        if (left) pause = LOOK_AGAIN;
+      })
       .catch((error: unknown) => this.#options.log.error({ err: error }, "looking for work failed"))
       .finally(() => {
         this.#taking = null;
         if (this.#stopped) return;
         if (this.#again) this.#take();
-        else this.#timer = setTimeout(() => this.#take(), POLL);
+        else this.#timer = setTimeout(() => this.#take(), pause);
       });
   }
 
-  async #claim(): Promise<void> {
+  /** @returns whether there was more, that could have been taken */
+  async #claim(): Promise<boolean> {
     const { store, concurrency } = this.#options;
     const free = concurrency - this.#underWay.size;
-    if (free <= 0) return;
-    for (const row of await claim(store, this.#owner, free)) {
+    if (free <= 0) return false;
+    const rows = await claim(store, this.#owner, free);
+    for (const row of rows) {
       const abort = new AbortController();
       const promise = this.#work(row, abort).finally(() => {
         this.#underWay.delete(row.id);
@@ -98,6 +106,7 @@ export class Reconciler {
       });
       this.#underWay.set(row.id, { promise, abort });
     }
+    return rows.length < free && (await workLeft(store));
   }
 
   /** Never throws. */
@@ -134,7 +143,14 @@ export class Reconciler {
       await this.#remove(present, signal);
       return;
     }
-    await this.#serve(present, signal);
+    try {
+      await this.#serve(present, signal);
+    } catch (error) {
+      if (!(error instanceof AheadError)) throw error;
+      log.warn({ loadbalancer: id, revision: row.revision, err: error }, "the store is behind: once more, ahead of it");
+      await outrun(store, row, error.revision);
+      return;
+    }
     if (!(await settle(store, row))) log.info({ loadbalancer: id }, "changed meanwhile: once more");
     else if (row.provisioning_status !== "ACTIVE") log.info({ loadbalancer: id, revision: row.revision }, "ACTIVE");
   }

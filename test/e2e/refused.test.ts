@@ -26,10 +26,10 @@ t.test(
       protocol_port: 81,
     });
     const failed = await deployment.becomes("loadbalancer", path, { provisioning_status: "ERROR" });
-    t.match(failed.status_reason, /cannot bind socket.*:81/i, "the reason is on the load balancer");
+    t.match(failed.status_reason, /another process .* port 81/, "the reason is on the load balancer");
     t.match(
       await readFile(join(deployment.dataDir, "controller.log"), "utf8"),
-      /cannot bind socket/i,
+      /another process .* port 81/,
       "and in the log",
     );
     t.equal((await deployment.show("listener", `/listeners/${listener.id}`)).provisioning_status, "ERROR");

@@ -161,11 +161,6 @@ export class LocalCompute implements ComputeDriver {
   async #startAgent(amphoraId: string): Promise<void> {
     const folder = this.#folder(amphoraId);
     const log = join(folder, "agent.log");
-    const size = await stat(log).then(
-      (file) => file.size,
-      () => 0,
-    );
-    if (size > MAX_LOG_BYTES) await truncate(log);
     await mkdir(this.#runFolder(amphoraId), { recursive: true, mode: 0o700 });
     const watched = this.#watched.get(amphoraId);
     this.#watched.set(amphoraId, { startedAt: Date.now(), pause: watched?.pause ?? 0 });
@@ -190,10 +185,11 @@ export class LocalCompute implements ComputeDriver {
     }, WATCH_INTERVAL);
   }
 
-  /** Starts agents again that have died. */
+  /** Starts agents again that have died, and keeps their logs bounded. */
   async #watch(): Promise<void> {
     for (const [id, watched] of [...this.#watched]) {
       try {
+        await boundLog(join(this.#folder(id), "agent.log"));
         if ((await runningPid(this.#pidFile(id))) !== null) continue;
         const age = Date.now() - watched.startedAt;
         if (age < watched.pause || !this.#watched.has(id)) continue;
@@ -205,4 +201,13 @@ export class LocalCompute implements ComputeDriver {
       }
     }
   }
+}
+
+/** Empties a log that has grown too large; its writer appends, and goes on at the start. */
+async function boundLog(file: string): Promise<void> {
+  const size = await stat(file).then(
+    (found) => found.size,
+    () => 0,
+  );
+  if (size > MAX_LOG_BYTES) await truncate(file);
 }
