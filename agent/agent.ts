@@ -47,6 +47,7 @@ export class Agent {
       layout,
       stateDir: settings.state_dir,
       haproxy: this.#haproxy,
+      beforeReload: () => this.#watch.count(),
       log,
     });
     this.#watch = new Watch({
@@ -77,10 +78,11 @@ export class Agent {
       body: () => this.#heartbeat(),
       log: this.#log,
     });
-    // the data plane first: it needs no controller
+    // before anything looks at the data plane: the counters go on from where they were
+    await this.#watch.start();
+    // then the data plane: it needs no controller
     void this.#resume();
     await this.#server.listen(listen.address, listen.port);
-    await this.#watch.start();
     await this.#heartbeats.start();
     this.#log.info({ address: listen.address, port: listen.port }, "agent ready");
   }

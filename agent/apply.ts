@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import writeFileAtomic from "write-file-atomic";
+import { bindsOf } from "../templates/haproxy.ts";
 import type { Layout } from "../templates/layout.ts";
 import { HAPROXY_CFG, type RenderedFiles, render } from "../templates/render.ts";
 import { type AmphoraSpec, parseSpec, SpecError } from "../templates/spec.ts";
@@ -25,6 +26,8 @@ export interface ApplierOptions {
   readonly layout: Layout;
   readonly stateDir: string;
   readonly haproxy: Haproxy;
+  /** called when the serving worker is about to be replaced */
+  readonly beforeReload: () => Promise<void>;
   readonly log: Logger;
 }
 
@@ -86,6 +89,11 @@ export class Applier {
     });
   }
 
+  /** Runs work while no spec is on its way to the data plane: what it sees is of one piece with `running`. */
+  undisturbed<T>(work: () => Promise<T>): Promise<T> {
+    return this.#oneAtATime(work);
+  }
+
   /** Starts HAProxy again if it died. */
   revive(): Promise<void> {
     return this.#oneAtATime(async () => {
@@ -136,10 +144,13 @@ export class Applier {
     const plan = served === null ? null : planHaproxy(served, spec);
     const unchanged = alive && !this.#uncertain && same(files, previous);
 
-    if (plan?.how === "reload" || (plan === null && !unchanged)) await this.#check(files);
-    await applyNetwork(namespace, spec);
-    await this.#write(files);
+    if (plan?.how === "reload" || (plan === null && !unchanged)) {
+      await this.#check(files);
+      await this.#checkPorts(spec);
+    }
     try {
+      await applyNetwork(namespace, spec);
+      await this.#write(files);
       const how = await this.#bringHaproxy(spec, plan?.how === "runtime" ? plan.commands : null, alive, unchanged);
       await writeFileAtomic(this.#specFile, JSON.stringify(spec), { mode: 0o600 });
       this.#running = spec;
@@ -157,7 +168,7 @@ export class Applier {
     alive: boolean,
     unchanged: boolean,
   ): Promise<ApplyWay> {
-    const { haproxy, log } = this.#options;
+    const { haproxy, beforeReload, log } = this.#options;
     if (!alive) {
       await haproxy.start();
       this.#uncertain = false;
@@ -175,6 +186,7 @@ export class Applier {
         log.warn({ error: error.message }, "the running HAProxy refused a change: reloading");
       }
     }
+    await beforeReload();
     await haproxy.reload(spec);
     this.#uncertain = false;
     return "reload";
@@ -196,6 +208,18 @@ export class Applier {
     } finally {
       await rm(candidate, { force: true });
     }
+  }
+
+  /** Finds out before a reload does that another process has a listener's port. */
+  async #checkPorts(spec: AmphoraSpec): Promise<void> {
+    const taken = await this.#options.haproxy.taken(bindsOf(spec));
+    if (taken.length === 0) return;
+    throw new SpecError(
+      taken.map(({ address, port }) => ({
+        path: `listeners[${spec.listeners.findIndex((each) => each.protocol_port === port)}].protocol_port`,
+        message: `another process on the instance listens on port ${port} of ${address}`,
+      })),
+    );
   }
 
   async #filesInPlace(wanted: RenderedFiles): Promise<RenderedFiles> {

@@ -9,7 +9,11 @@ export class IdentityError extends Error {
   override readonly name = "IdentityError";
 }
 
-/** @throws {IdentityError} */
+/**
+ * The identity to start with. It may be out of date: then no controller speaks to this agent, yet the load balancer
+ * comes back, and so it does while the clock is still wrong.
+ * @throws {IdentityError}
+ */
 export async function readIdentity(file: string, amphoraId: string): Promise<CertificateBundle> {
   let document: unknown;
   try {
@@ -17,7 +21,7 @@ export async function readIdentity(file: string, amphoraId: string): Promise<Cer
   } catch (error) {
     throw new IdentityError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
   }
-  return parseIdentity(document, amphoraId);
+  return checkIdentity(document, amphoraId).bundle;
 }
 
 /** Replaces the identity on disk, whole or not at all. */
@@ -30,6 +34,21 @@ export async function writeIdentity(file: string, bundle: CertificateBundle): Pr
  * @throws {IdentityError} naming the field at fault
  */
 export function parseIdentity(document: unknown, amphoraId: string): CertificateBundle {
+  const { bundle, certificate } = checkIdentity(document, amphoraId);
+  const { validFromDate, validToDate } = certificate;
+  if (validToDate.getTime() < Date.now()) {
+    throw new IdentityError(`certificate: expired at ${validToDate.toISOString()}`);
+  }
+  if (validFromDate.getTime() > Date.now()) {
+    throw new IdentityError(`certificate: is not valid before ${validFromDate.toISOString()}`);
+  }
+  return bundle;
+}
+
+function checkIdentity(
+  document: unknown,
+  amphoraId: string,
+): { bundle: CertificateBundle; certificate: X509Certificate } {
   const parsed = certificateBundle.safeParse(document);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -44,10 +63,7 @@ export function parseIdentity(document: unknown, amphoraId: string): Certificate
   if (!certificate.checkHost(agentName(amphoraId))) {
     throw new IdentityError(`certificate: does not name ${agentName(amphoraId)}`);
   }
-  if (certificate.validToDate.getTime() < Date.now()) {
-    throw new IdentityError(`certificate: expired at ${certificate.validToDate.toISOString()}`);
-  }
-  return bundle;
+  return { bundle, certificate };
 }
 
 function read<T>(field: string, parse: () => T): T {

@@ -72,7 +72,10 @@ async function run(config: string): Promise<void> {
   const settings = await readSettings(config);
   const log = pino({ name: "amphora-agent", base: { amphora: settings.amphora_id } });
   const agent = new Agent(settings, log);
+  let stopping = false;
   const stop = (signal: string) => {
+    if (stopping) return;
+    stopping = true;
     log.info({ signal }, "stopping");
     agent.stop().then(
       () => process.exit(0),
@@ -82,8 +85,9 @@ async function run(config: string): Promise<void> {
       },
     );
   };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
+  // not once: signal-exit, which execa and write-file-atomic use, kills a process that has no listener of its own left
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
   await agent.start();
 }
 
@@ -93,7 +97,10 @@ function print(line: string): void {
 
 main(process.argv.slice(2)).catch((error: unknown) => {
   const usage = error instanceof UsageError;
-  process.stderr.write(`amphora-agent: ${error instanceof Error ? error.message : String(error)}\n`);
+  const message = error instanceof Error ? error.message : String(error);
+  // a RenderError names the file it speaks of, with a line for each fault (its module is loaded only for `render`)
+  const named = error instanceof Error && error.name === "RenderError";
+  process.stderr.write(`${named ? "" : "amphora-agent: "}${message}\n`);
   if (usage) process.stderr.write("amphora-agent --help tells what there is\n");
   process.exit(usage ? 2 : 1);
 });

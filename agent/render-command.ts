@@ -2,6 +2,7 @@
 import { access, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
 import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
 import { HAPROXY_CFG, type RenderedFiles, render } from "../templates/render.ts";
@@ -46,7 +47,7 @@ export async function renderCommand(options: RenderOptions, say: (line: string) 
 async function renderFile(file: string): Promise<RenderedFiles> {
   const name = file === "-" ? "standard input" : file;
   try {
-    return render(parseSpec(JSON.parse(await readFile(file === "-" ? "/dev/stdin" : file, "utf8"))));
+    return render(parseSpec(JSON.parse(file === "-" ? await text(process.stdin) : await readFile(file, "utf8"))));
   } catch (error) {
     if (error instanceof SpecError) {
       throw new RenderError(

@@ -47,6 +47,9 @@ export function digestOf(report: HealthReport): string {
 
 type Totals = Record<string, Counters>;
 
+/** What never falls as long as a worker lives. */
+const GROWING = ["total_connections", "bytes_in", "bytes_out", "request_errors"] as const;
+
 /**
  * Counters over the lives of many workers. HAProxy counts from zero in each; a reload must not make a total fall, and
  * an old worker goes on counting until its last connection ends.
@@ -66,11 +69,12 @@ export class Ledger {
     for (const [worker, rows] of stats) {
       const totals: Totals = {};
       for (const row of rows) if (row.server === "FRONTEND") totals[row.proxy] = row.counters;
-      now.set(worker, totals);
+      // a worker without rows lives but did not answer: it has not counted less
+      now.set(worker, rows.length > 0 ? totals : (this.#workers.get(worker) ?? {}));
     }
     for (const [worker, last] of this.#workers) {
       const current = now.get(worker);
-      // a known id whose counters fell is another process under the same number
+      // a known id that counts less than before is another process under the same number
       if (current === undefined || fell(last, current)) this.#end(last);
     }
     this.#workers = now;
@@ -106,9 +110,9 @@ export interface LedgerState {
 }
 
 function fell(before: Totals, now: Totals): boolean {
-  return Object.entries(before).some(([id, { total_connections }]) => {
-    const current = now[id];
-    return current !== undefined && current.total_connections < total_connections;
+  return Object.entries(before).some(([id, last]) => {
+    const current = now[id] ?? NO_TRAFFIC;
+    return GROWING.some((field) => current[field] < last[field]);
   });
 }
 

@@ -16,10 +16,12 @@ const MAX_BODY_BYTES = 32 * 1024 * 1024;
 export class RequestError extends Error {
   override readonly name = "RequestError";
   readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
     super(message);
     this.status = status;
+    this.headers = headers;
   }
 }
 
@@ -98,17 +100,15 @@ export class AgentServer {
       const fault = faultOf(error);
       if (fault.error.code >= 500) this.#log.error({ err: error, path }, "request failed");
       else this.#log.warn({ path, ...fault.error }, "request refused");
-      send(response, fault.error.code, fault);
+      send(response, fault.error.code, fault, error instanceof RequestError ? error.headers : {});
     }
   }
 
   #noRoute(method: string, path: string): RequestError {
     const others = Object.keys(this.#routes).filter((route) => route.endsWith(` ${path}`));
     if (others.length === 0) return new RequestError(404, `there is no ${path}`);
-    return new RequestError(
-      405,
-      `${path} does not take ${method}, but ${others.map((each) => each.split(" ")[0]).join(", ")}`,
-    );
+    const allow = others.map((each) => each.split(" ")[0]).join(", ");
+    return new RequestError(405, `${path} does not take ${method}, but ${allow}`, { allow });
   }
 }
 
@@ -144,10 +144,16 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-function send(response: ServerResponse, status: number, body: unknown): void {
+function send(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   if (response.destroyed) return;
   const text = typeof body === "string" ? body : JSON.stringify(body);
   response.writeHead(status, {
+    ...headers,
     "content-type": typeof body === "string" ? "text/plain; charset=utf-8" : "application/json",
     "content-length": Buffer.byteLength(text),
   });

@@ -1,33 +1,43 @@
 /** What an agent must know before a controller speaks to it: one JSON file, made by whatever boots the amphora. */
 import { readFile } from "node:fs/promises";
+import { isIPv6 } from "node:net";
 import { z } from "zod";
 import { ipAddress, port, uuid } from "../templates/fields.ts";
 import { AGENT_PORT, HEARTBEAT_PORT } from "./protocol.ts";
 
 const path = z.string().startsWith("/");
 
-export const agentSettings = z.strictObject({
-  amphora_id: uuid,
-  listen: z.strictObject({ address: ipAddress, port: port.default(AGENT_PORT) }),
-  controllers: z
-    .array(z.strictObject({ address: ipAddress, port: port.default(HEARTBEAT_PORT) }))
-    .min(1)
-    .describe("where heartbeats go, in turn"),
-  heartbeat_interval_ms: z.int().min(100).max(60_000).default(3000),
-  heartbeat_key_file: path.describe("32 bytes or more, shared with the controllers"),
-  identity_file: path.describe(
-    "the agent's certificate and key, and the authority it obeys; JSON as PUT /v1/certificate",
-  ),
-  namespace: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
-    .default("amphora")
-    .describe("the network namespace of the tenant's interfaces, HAProxy and keepalived"),
-  config_dir: path.default("/etc/amphora"),
-  run_dir: path.default("/run/amphora").describe("sockets and keys, on tmpfs"),
-  state_dir: path.default("/var/lib/amphora").describe("what must outlive a reboot: the last applied spec"),
-  haproxy: path.default("/usr/sbin/haproxy"),
-});
+export const agentSettings = z
+  .strictObject({
+    amphora_id: uuid,
+    listen: z.strictObject({ address: ipAddress, port: port.default(AGENT_PORT) }),
+    controllers: z
+      .array(z.strictObject({ address: ipAddress, port: port.default(HEARTBEAT_PORT) }))
+      .min(1)
+      .describe("where heartbeats go, in turn"),
+    heartbeat_interval_ms: z.int().min(100).max(60_000).default(3000),
+    heartbeat_key_file: path.describe("32 bytes or more, shared with the controllers"),
+    identity_file: path.describe(
+      "the agent's certificate and key, and the authority it obeys; JSON as PUT /v1/certificate",
+    ),
+    namespace: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+      .default("amphora")
+      .describe("the network namespace of the tenant's interfaces, HAProxy and keepalived"),
+    config_dir: path.default("/etc/amphora"),
+    // HAProxy takes sockets of at most 97 bytes, /haproxy-master.sock has 20
+    run_dir: path.max(77).default("/run/amphora").describe("sockets and keys, on tmpfs"),
+    state_dir: path.default("/var/lib/amphora").describe("what must outlive a reboot: the last applied spec"),
+    haproxy: path.default("/usr/sbin/haproxy"),
+  })
+  .superRefine(({ listen, controllers }, context) => {
+    controllers.forEach(({ address }, i) => {
+      if (isIPv6(address) === isIPv6(listen.address)) return;
+      const message = `heartbeats go out from listen.address, ${listen.address}: both must be IPv4, or both IPv6`;
+      context.addIssue({ code: "custom", path: ["controllers", i, "address"], message });
+    });
+  });
 export type AgentSettings = z.output<typeof agentSettings>;
 
 /** Settings that can't be used; the message names the file, the field and what is allowed. */

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
 import writeFileAtomic from "write-file-atomic";
+import type { AmphoraSpec } from "../templates/spec.ts";
 import type { Applier } from "./apply.ts";
 import type { Haproxy } from "./dataplane/haproxy.ts";
 import { HaproxyError } from "./dataplane/haproxy-socket.ts";
@@ -48,8 +49,13 @@ export class Watch {
   }
 
   async start(): Promise<void> {
-    const saved = await readFile(this.#options.ledgerFile, "utf8").catch(() => null);
-    if (saved !== null) this.#ledger = new Ledger(JSON.parse(saved) as LedgerState);
+    const { ledgerFile, log } = this.#options;
+    try {
+      this.#ledger = new Ledger(JSON.parse(await readFile(ledgerFile, "utf8")) as LedgerState);
+    } catch (error) {
+      const isNew = error instanceof Error && "code" in error && error.code === "ENOENT";
+      if (!isNew) log.error({ err: error }, "the counters can't be read: they begin again");
+    }
     this.#schedule();
   }
 
@@ -72,6 +78,15 @@ export class Watch {
     return this.#looking;
   }
 
+  /** Takes in the counters once more, before a worker may end: what it counts after the last look at it is lost. */
+  async count(): Promise<void> {
+    const spec = this.#options.applier.running;
+    if (spec === null) return;
+    await this.#count(spec).catch((error: unknown) => {
+      this.#options.log.error({ err: error }, "reading the counters failed");
+    });
+  }
+
   #schedule(): void {
     this.#timer = setTimeout(() => {
       void this.look().then(() => {
@@ -81,9 +96,28 @@ export class Watch {
   }
 
   async #look(): Promise<void> {
-    const { applier, haproxy, ledgerFile, onChange } = this.#options;
-    const spec = applier.running;
-    if (spec === null) return;
+    const { applier, onChange } = this.#options;
+    const answers = await applier.undisturbed(() => this.#read());
+    const digest = digestOf(this.#health);
+    if (digest !== this.#digest) {
+      this.#digest = digest;
+      onChange();
+    }
+    if (!answers) await applier.revive();
+  }
+
+  /** Takes in what the data plane says. False: it should run, but does not answer. */
+  async #read(): Promise<boolean> {
+    const spec = this.#options.applier.running;
+    if (spec === null) return true;
+    const stats = await this.#count(spec);
+    this.#health = healthOf(spec, stats?.rows.get(stats.worker) ?? null);
+    return stats !== null;
+  }
+
+  /** @returns what every worker says, null when there is no answer */
+  async #count(spec: AmphoraSpec): Promise<Awaited<ReturnType<Haproxy["stats"]>> | null> {
+    const { haproxy, ledgerFile } = this.#options;
     const stats = await haproxy.stats().catch((error: unknown) => {
       if (error instanceof HaproxyError) return null;
       throw error;
@@ -93,12 +127,6 @@ export class Watch {
       this.#ledger.keepOnly(new Set(spec.listeners.map((listener) => listener.id)));
       await writeFileAtomic(ledgerFile, JSON.stringify(this.#ledger.state()), { mode: 0o600, fsync: false });
     }
-    this.#health = healthOf(spec, stats?.rows.get(stats.worker) ?? null);
-    const digest = digestOf(this.#health);
-    if (digest !== this.#digest) {
-      this.#digest = digest;
-      onChange();
-    }
-    if (stats === null) await applier.revive();
+    return stats;
   }
 }

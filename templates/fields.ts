@@ -30,7 +30,7 @@ export const macAddress = z
 export const port = z.int().min(1).max(65_535);
 export const weight = z.int().min(0).max(256);
 export const milliseconds = z.int().min(0).max(MAX_TIME_MS);
-/** -1 means no limit. */
+/** -1 means no limit, and so does 0, as in HAProxy. */
 export const connectionLimit = z.int().min(-1).max(MAX_TIME_MS);
 export const checkSeconds = z
   .int()

@@ -42,6 +42,7 @@ interface BackendView {
 interface FrontendView {
   name: string;
   mode: string;
+  http: boolean;
   binds: string[];
   maxconn: number | null;
   clientTimeout: number;
@@ -60,8 +61,13 @@ const template = loadTemplate<HaproxyView>("haproxy", "haproxy.cfg", ["frontend"
 /** The text of haproxy.cfg. */
 export function renderHaproxy(spec: AmphoraSpec, layout: Layout): string {
   const frontends = activeListeners(spec).map((listener) => frontendView(spec, listener));
-  const backends = [...backendsOf(spec)].map(([name, { pool, listener }]) => backendView(name, pool, listener));
+  const backends = [...backendsOf(spec)].map(([name, { pool, listener }]) => backendView(spec, name, pool, listener));
   return template({ layout, frontends, backends });
+}
+
+/** Every address and port that a spec listens on. */
+export function bindsOf(spec: AmphoraSpec): { readonly address: string; readonly port: number }[] {
+  return activeListeners(spec).flatMap(({ protocol_port: port }) => spec.vips.map((address) => ({ address, port })));
 }
 
 function activeListeners(spec: AmphoraSpec): ListenerSpec[] {
@@ -86,8 +92,9 @@ function frontendView(spec: AmphoraSpec, listener: ListenerSpec): FrontendView {
   return {
     name: listener.id,
     mode: mode(listener.protocol),
+    http: listener.protocol === "HTTP",
     binds: spec.vips.map((vip) => endpoint(vip, listener.protocol_port)),
-    maxconn: listener.connection_limit < 0 ? null : listener.connection_limit,
+    maxconn: listener.connection_limit > 0 ? listener.connection_limit : null,
     clientTimeout: listener.timeout_client_data,
     inspectDelay: listener.timeout_tcp_inspect > 0 ? listener.timeout_tcp_inspect : null,
     backend: pool === undefined ? null : backendName(pool, listener),
@@ -105,7 +112,7 @@ export function backendsOf(spec: AmphoraSpec): Map<string, { pool: PoolSpec; lis
   return found;
 }
 
-function backendView(name: string, pool: PoolSpec, listener: ListenerSpec): BackendView {
+function backendView(spec: AmphoraSpec, name: string, pool: PoolSpec, listener: ListenerSpec): BackendView {
   const monitor = pool.health_monitor?.admin_state_up ? pool.health_monitor : null;
   return {
     name,
@@ -116,12 +123,14 @@ function backendView(name: string, pool: PoolSpec, listener: ListenerSpec): Back
     consistent: pool.lb_algorithm === "SOURCE_IP",
     connectTimeout: listener.timeout_member_connect,
     serverTimeout: listener.timeout_member_data,
-    check: monitor === null ? null : checkView(monitor),
+    check: monitor === null ? null : checkView(monitor, spec.vips[0] ?? null),
     servers: pool.members.map((member) => serverView(member, monitor)),
   };
 }
 
-function checkView(monitor: HealthMonitorSpec): CheckView {
+/** @param vip what an HTTP/1.1 check calls the host that has no name: servers refuse a request without (RFC 9112, 3.2) */
+function checkView(monitor: HealthMonitorSpec, vip: string | null): CheckView {
+  const unnamed = monitor.http_version === 1.1 && vip !== null ? bracketed(vip) : null;
   return {
     inter: monitor.delay,
     timeout: monitor.timeout,
@@ -133,7 +142,7 @@ function checkView(monitor: HealthMonitorSpec): CheckView {
             method: monitor.http_method,
             path: monitor.url_path,
             version: `HTTP/${monitor.http_version.toFixed(1)}`,
-            host: monitor.domain_name,
+            host: monitor.domain_name ?? unnamed,
             codes: monitor.expected_codes,
           }
         : null,
@@ -152,7 +161,7 @@ function serverView(member: MemberSpec, monitor: HealthMonitorSpec | null): Serv
 }
 
 function checkTarget(member: MemberSpec): string {
-  const address = member.monitor_address === null ? "" : ` addr ${member.monitor_address}`;
+  const address = member.monitor_address === null ? "" : ` addr ${bracketed(member.monitor_address)}`;
   const port = member.monitor_port === null ? "" : ` port ${member.monitor_port}`;
   return `check${address}${port}`;
 }
@@ -162,5 +171,10 @@ function mode(protocol: string): string {
 }
 
 function endpoint(address: string, port: number): string {
-  return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+  return `${bracketed(address)}:${port}`;
+}
+
+/** Without brackets HAProxy takes the last part of an IPv6 address for a port. */
+function bracketed(address: string): string {
+  return isIPv6(address) ? `[${address}]` : address;
 }

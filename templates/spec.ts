@@ -33,7 +33,7 @@ const route = z.strictObject({
 const networkInterface = z.strictObject({
   name: z
     .string()
-    .regex(/^[a-z][a-z0-9]{0,14}$/, "must be a short interface name such as eth1")
+    .regex(/^(?!(?:lo|all|default)$)[a-z][a-z0-9]{0,14}$/, "must be a short interface name such as eth1")
     .describe("what the interface is called inside the namespace"),
   mac: macAddress.describe("how the interface is recognised when it is plugged in"),
   mtu: z.int().min(1280).max(65_535).default(1500),
@@ -66,7 +66,10 @@ const healthMonitor = z.strictObject({
   http_version: z.literal(HTTP_VERSIONS).default(1.0),
   url_path: urlPath.default("/"),
   expected_codes: expectedCodes.default("200"),
-  domain_name: domainName.nullable().default(null).describe("the Host header of a check"),
+  domain_name: domainName
+    .nullable()
+    .default(null)
+    .describe("the Host header of a check; null: none in HTTP/1.0, the first VIP in HTTP/1.1"),
 });
 
 const pool = z.strictObject({
@@ -159,9 +162,16 @@ function relationProblems(spec: AmphoraSpec): SpecProblem[] {
   const listenerPorts = new Map<string, string>();
   const pools = new Map(spec.pools.map((each) => [each.id, each]));
   const names = new Map<string, string>();
+  const macs = new Map<string, string>();
 
   spec.interfaces.forEach((each, i) => {
     unique(names, each.name, `interfaces[${i}].name`, "name");
+    unique(macs, each.mac, `interfaces[${i}].mac`, "address");
+    each.routes.forEach(({ destination, via }, j) => {
+      if (destination.includes(":") === via.includes(":")) return;
+      const path = `interfaces[${i}].routes[${j}].via`;
+      problems.push({ path, message: `${via} can't lead to ${destination}: one is IPv4, the other IPv6` });
+    });
   });
   spec.listeners.forEach((each, i) => {
     unique(ids, each.id, `listeners[${i}].id`, "id");

@@ -38,6 +38,8 @@ export async function tell(socketPath: string, commands: readonly string[]): Pro
   for (let i = 0; i < commands.length; i += COMMANDS_PER_CALL) {
     const group = commands.slice(i, i + COMMANDS_PER_CALL);
     const answer = await ask(socketPath, group.map((command) => `@1 ${command}`).join("; "));
+    // success is an empty line for each command; nothing at all means that the worker is gone
+    if (answer === "") throw new HaproxyError("HAProxy ended before it answered a change");
     if (answer.trim() !== "") throw new HaproxyError(`HAProxy refused a change: ${answer.trim()}`);
   }
 }

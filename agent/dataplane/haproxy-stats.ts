@@ -1,6 +1,7 @@
 /** What HAProxy says of its listeners and servers, read from `show stat` and `show servers state`. */
-import { poolOfBackend } from "../../templates/haproxy.ts";
-import type { AmphoraSpec } from "../../templates/spec.ts";
+import ipaddr from "ipaddr.js";
+import { backendsOf, poolOfBackend } from "../../templates/haproxy.ts";
+import type { AmphoraSpec, MemberSpec } from "../../templates/spec.ts";
 import type { Counters } from "../protocol.ts";
 
 /** Frontends (1) and servers (4) of every proxy (management guide, 9.3 "show stat"). */
@@ -46,28 +47,66 @@ export function parseStat(csv: string): StatRow[] {
 }
 
 /** Columns of `show servers state`, version 1 (management guide, 9.3 "show servers state"). */
-const STATE = { backend: 1, server: 3, admin: 6 } as const;
+const STATE = {
+  backend: 1,
+  server: 3,
+  address: 4,
+  admin: 6,
+  weight: 7,
+  configuredWeight: 8,
+  port: 18,
+  checkPort: 21,
+  checkAddress: 22,
+  agentAddress: 23,
+  agentPort: 24,
+} as const;
+/** Of srv_admin_state: in maintenance for whatever reason, and thus not checked. */
+const MAINTENANCE = 0x27;
 
 /**
- * The state to hand to the next worker: only servers that are checked there (a server without check would stay down for
- * ever), and no administrative state, which the configuration alone decides.
+ * The state to hand to the next worker: the health of the members that stay, and nothing else. HAProxy would rather
+ * believe this file than its configuration, so whatever the spec decides is written as the next spec has it.
+ *
+ * Left out are members that are not checked (they would stay down for ever), those that now stand at another address,
+ * and those that were in maintenance: they start as new ones do. A pool's new backend starts from what another of its
+ * backends knows.
  * @param state answer to `show servers state`
  */
 export function stateForReload(state: string, next: AmphoraSpec): string {
-  const checked = new Set<string>();
-  for (const pool of next.pools) {
-    if (!pool.health_monitor?.admin_state_up) continue;
-    for (const member of pool.members) checked.add(`${pool.id}/${member.id}`);
+  const known = new Map<string, string[]>();
+  for (const line of state.split("\n")) {
+    const cells = line.split(" ");
+    const backend = cells[STATE.backend] ?? "";
+    if (line.startsWith("#") || cells.length <= STATE.agentPort || Number(cells[STATE.admin]) & MAINTENANCE) continue;
+    known.set(`${backend}/${cells[STATE.server]}`, cells);
+    known.set(`${poolOfBackend(backend)}/${cells[STATE.server]}`, cells);
   }
   const lines = ["1"];
-  for (const line of state.split("\n")) {
-    if (line.startsWith("#")) lines.push(line);
-    const cells = line.split(" ");
-    const backend = cells[STATE.backend];
-    if (cells.length < 10 || backend === undefined || line.startsWith("#")) continue;
-    if (!checked.has(`${poolOfBackend(backend)}/${cells[STATE.server]}`)) continue;
-    cells[STATE.admin] = "0";
-    lines.push(cells.join(" "));
+  for (const [backend, { pool }] of backendsOf(next)) {
+    if (!pool.health_monitor?.admin_state_up) continue;
+    for (const member of pool.members) {
+      const cells = known.get(`${backend}/${member.id}`) ?? known.get(`${pool.id}/${member.id}`);
+      if (cells !== undefined && isAt(cells, member)) lines.push(stateLine(cells, backend, member));
+    }
   }
   return `${lines.join("\n")}\n`;
+}
+
+function isAt(cells: readonly string[], member: MemberSpec): boolean {
+  const address = cells[STATE.address] ?? "";
+  if (!ipaddr.isValid(address) || cells[STATE.port] !== String(member.protocol_port)) return false;
+  return ipaddr.parse(address).toString() === ipaddr.parse(member.address).toString();
+}
+
+function stateLine(cells: readonly string[], backend: string, member: MemberSpec): string {
+  const line = [...cells];
+  line[STATE.backend] = backend;
+  line[STATE.admin] = "0";
+  line[STATE.weight] = String(member.weight);
+  line[STATE.configuredWeight] = String(member.weight);
+  line[STATE.checkPort] = "0";
+  line[STATE.checkAddress] = "-";
+  line[STATE.agentAddress] = "-";
+  line[STATE.agentPort] = "0";
+  return line.join(" ");
 }

@@ -9,9 +9,12 @@ import writeFileAtomic from "write-file-atomic";
 import type { AmphoraSpec } from "../../templates/spec.ts";
 import { ask, HaproxyError, type Processes, showProcesses, tell } from "./haproxy-socket.ts";
 import { parseStat, SHOW_STAT, type StatRow, stateForReload } from "./haproxy-stats.ts";
+import { type Endpoint, strangersOn } from "./sockets.ts";
 
 /** A new worker binds and answers well within this, or never (ms). */
 const START_LIMIT = 10_000;
+/** A master that reloads hears nobody until it has read its configuration, and tried for 2 s to bind (ms). */
+const DEAF_LIMIT = 5000;
 const POLL = 10;
 
 export interface HaproxyOptions {
@@ -51,14 +54,34 @@ export class Haproxy {
     await this.#run([this.#options.binary, "-c", "-f", configFile]);
   }
 
-  /** The processes now, or null when no master answers. */
+  /** The processes now, or null when there is no master, or one that does not answer even in `DEAF_LIMIT` ms. */
   async processes(): Promise<Processes | null> {
+    const deadline = Date.now() + DEAF_LIMIT;
+    for (;;) {
+      const found = await this.#processesNow();
+      if (found !== null || Date.now() > deadline || (await this.#masterPid()) === null) return found;
+      await sleep(POLL);
+    }
+  }
+
+  async #processesNow(): Promise<Processes | null> {
     try {
       return await showProcesses(this.#master, 2000);
     } catch (error) {
       if (error instanceof HaproxyError) return null;
       throw error;
     }
+  }
+
+  /**
+   * Which of these addresses another process listens on. A reload would only find out after it has made the running
+   * worker deaf for 2 s: HAProxy takes whoever holds a port for its own predecessor, and has it step aside.
+   */
+  async taken(wanted: readonly Endpoint[]): Promise<Endpoint[]> {
+    const processes = await this.processes();
+    if (processes === null || wanted.length === 0) return [];
+    const pids = [processes.master, ...(processes.worker === null ? [] : [processes.worker]), ...processes.oldWorkers];
+    return strangersOn(wanted, processes.master, pids);
   }
 
   /** Starts the master on the file in place, in the namespace. @throws {HaproxyError} with its last words */
@@ -93,7 +116,7 @@ export class Haproxy {
     });
     const deadline = Date.now() + START_LIMIT;
     while (!ended && Date.now() < deadline) {
-      const worker = (await this.processes())?.worker;
+      const worker = (await this.#processesNow())?.worker;
       if (worker && (await this.#serves())) return;
       await sleep(POLL);
     }
@@ -114,7 +137,7 @@ export class Haproxy {
     const deadline = Date.now() + START_LIMIT;
     while (Date.now() < deadline) {
       await sleep(POLL);
-      const now = await this.processes();
+      const now = await this.#processesNow();
       if (now === null || now.reloads === before.reloads) continue;
       if (now.failed > 0) break;
       if (now.worker !== null && now.worker !== before.worker && (await this.#serves())) return;
@@ -143,10 +166,22 @@ export class Haproxy {
 
   /** Ends a master that runs but does not answer: two at once would share the listening ports. */
   async #endStray(): Promise<void> {
+    const pid = await this.#masterPid();
+    if (pid !== null) process.kill(pid, "SIGKILL");
+  }
+
+  /** The master's process, whether it answers or not. */
+  async #masterPid(): Promise<number | null> {
     const pid = Number(await readFile(this.#pidFile, "utf8").catch(() => ""));
-    if (!(pid > 1)) return;
-    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (command.includes(this.#master)) process.kill(pid, "SIGKILL");
+    if (!(pid > 1)) return null;
+    for (let tries = 0; tries < 10; tries++) {
+      const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => null);
+      if (command === null) return null;
+      if (command !== "") return command.includes(this.#master) ? pid : null;
+      // it is a zombie, or in the midst of execve(2), as a master is twice in each reload
+      await sleep(POLL);
+    }
+    return null;
   }
 
   /** Whether the newest worker answers a request on the socket that every configuration listens on. */

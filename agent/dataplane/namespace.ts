@@ -86,8 +86,9 @@ export function networkPlan(actual: readonly Link[], actualRoutes: readonly Rout
   const plan: string[] = [];
   spec.interfaces.forEach((wanted, index) => {
     const now = actual.find((each) => each.ifname === wanted.name);
-    const vips = index === 0 ? spec.vips.map((vip) => `${vip}/${vip.includes(":") ? 128 : 32}`) : [];
-    const addresses = new Set([...wanted.addresses, ...vips].map(canonicalPrefix));
+    const own = wanted.addresses.map(canonicalPrefix);
+    const vips = index === 0 ? spec.vips.map((vip) => canonicalPrefix(`${vip}/${vip.includes(":") ? 128 : 32}`)) : [];
+    const addresses = new Set([...own, ...vips]);
     const present = new Set(
       (now?.addr_info ?? [])
         .filter((each) => each.scope === "global" && each.local !== undefined)
@@ -96,12 +97,16 @@ export function networkPlan(actual: readonly Link[], actualRoutes: readonly Rout
     const up = now?.flags.includes("UP") ?? false;
     const missing = [...addresses].filter((each) => !present.has(each));
     if (now?.mtu !== wanted.mtu) plan.push(`link set ${wanted.name} mtu ${wanted.mtu}`);
+    // first the new ones: with its last address an interface loses its routes
+    for (const each of missing) {
+      // a VIP is for clients to connect to: deprecated, it is never the source of a connection to a member (RFC 6724, 5)
+      const options = each.includes(":") ? ` nodad${own.includes(each) ? "" : " preferred_lft 0"}` : "";
+      plan.push(`address add ${each} dev ${wanted.name}${options}`);
+    }
     for (const each of present) if (!addresses.has(each)) plan.push(`address del ${each} dev ${wanted.name}`);
-    for (const each of missing)
-      plan.push(`address add ${each} dev ${wanted.name}${each.includes(":") ? " nodad" : ""}`);
     if (!up) plan.push(`link set ${wanted.name} up`);
 
-    const wantedRoutes = new Map(wanted.routes.map((each) => [canonicalPrefix(each.destination), canonical(each.via)]));
+    const wantedRoutes = new Map(wanted.routes.map((each) => [networkOf(each.destination), canonical(each.via)]));
     const presentRoutes = new Map<string, string>();
     for (const each of actualRoutes) {
       if (each.dev !== wanted.name || each.gateway === undefined || each.protocol !== "static") continue;
@@ -128,6 +133,13 @@ function canonical(address: string): string {
   return ipaddr.parse(address).toString();
 }
 
+/** A prefix without its host bits, which no route may have. */
+function networkOf(text: string): string {
+  const { IPv4, IPv6 } = ipaddr;
+  const network = text.includes(":") ? IPv6.networkAddressFromCIDR(text) : IPv4.networkAddressFromCIDR(text);
+  return `${network.toString()}/${text.split("/")[1]}`;
+}
+
 function canonicalPrefix(text: string): string {
   const [address = "", length = ""] = text.split("/");
   return `${canonical(address)}/${length}`;
@@ -139,6 +151,8 @@ async function sysctl(namespace: string, interfaces: readonly InterfaceSpec[]): 
     // announce addresses when the link comes up (Documentation/networking/ip-sysctl.rst)
     `net.ipv4.conf.${name}.arp_notify=1`,
     `net.ipv6.conf.${name}.ndisc_notify=1`,
+    // the second address of a subnet stays when the first is taken away
+    `net.ipv4.conf.${name}.promote_secondaries=1`,
     // addresses and routes come from the spec alone
     `net.ipv6.conf.${name}.accept_ra=0`,
     // a VIP's listener may be bound before the VIP is here
