@@ -55,8 +55,8 @@ export function exampleSettings(): string {
     return `# ${each.doc}\n${text}\n`;
   });
   return [
-    "# Settings of amphora-controller: pass this file with --config. Every setting stands here with its default;",
-    "# the command line has options of the same names, which win over the file.\n",
+    "# Settings of amphora-controller: pass this file with --config. Every setting stands here with its default, but",
+    "# subnets with an example. What --help lists can be set on the command line too, which wins over the file.\n",
     ...entries,
   ].join("\n");
 }

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { HEARTBEAT_PORT } from "../agent/protocol.ts";
 import { ipAddress, port, prefix, uuid } from "../templates/fields.ts";
+import { rangeOf, toNumber } from "./drivers/local/addresses.ts";
 
 const name = z.string().min(1).max(255);
 const positive = z.int().min(1);
@@ -148,9 +149,7 @@ export function checkSettings(given: Readonly<Record<string, unknown>>): Setting
 }
 
 function isNetwork(text: string): boolean {
-  const [address = "", length = ""] = text.split("/");
-  const bytes = address.includes(":") ? null : address.split(".").map(Number);
-  if (bytes === null) return true;
-  const value = bytes.reduce((sum, byte) => sum * 256 + byte, 0);
-  return value % 2 ** (32 - Number(length)) === 0;
+  // that it is no prefix at all is told by another rule
+  if (!prefix.safeParse(text).success) return true;
+  return toNumber(text.slice(0, text.indexOf("/"))) === rangeOf(text).first;
 }

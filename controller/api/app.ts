@@ -18,10 +18,10 @@ export function createApp(identity: IdentityDriver, router: Router, log: Logger)
   app.silent = true;
   app.use((context, next) => exit(context, next, log));
   app.use((context, next) => identify(context, next, identity));
+  app.use(unanswered);
   app.use(router.routes());
-  app.use(() => {
-    throw new ApiError(404, "There is nothing here.");
-  });
+  // a path that exists, called with another method: 405 with the methods it takes
+  app.use(router.allowedMethods());
   return app;
 }
 
@@ -56,6 +56,15 @@ async function exit(context: Context, next: Next, log: Logger): Promise<void> {
     },
     "request",
   );
+}
+
+/** What no route has answered. */
+async function unanswered(context: Context, next: Next): Promise<void> {
+  await next();
+  if (context.status === 404) throw new ApiError(404, "There is nothing here.");
+  if (context.status === 405 || context.status === 501) {
+    throw new ApiError(405, `The path does not take ${context.method}.`);
+  }
 }
 
 async function identify(context: Context, next: Next, identity: IdentityDriver): Promise<void> {

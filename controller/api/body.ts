@@ -4,11 +4,14 @@ import getRawBody from "raw-body";
 import type { z } from "zod";
 import type { Attribute } from "../model/attribute.ts";
 import type { Resource, Row } from "../model/resource.ts";
-import { ApiError, invalidField } from "./errors.ts";
+import { ApiError, invalidField, shortened } from "./errors.ts";
 import type { Given } from "./rules/rules.ts";
 
 /** A load balancer with 10 listeners, 10 pools and 200 members in one body is about 100 KB. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
+
+/** The reference's examples are calls of curl without a Content-Type: curl then says that JSON is a form. */
+const JSON_TYPES: readonly string[] = ["", "application/json", "application/x-www-form-urlencoded"];
 
 /**
  * The JSON object in a request's body.
@@ -16,8 +19,8 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024;
  */
 export async function readJson(context: Context): Promise<Record<string, unknown>> {
   const type = context.request.type;
-  if (type !== "" && type !== "application/json") {
-    throw new ApiError(415, `The body is of type ${type}, only application/json is taken.`);
+  if (!JSON_TYPES.includes(type)) {
+    throw new ApiError(415, `The body is of type ${shortened(type)}, only application/json is taken.`);
   }
   const bytes = await getRawBody(context.req, { limit: MAX_BODY_BYTES, length: context.request.length ?? null }).catch(
     (error: { status?: number; message?: string }) => {
@@ -48,7 +51,9 @@ export function rootObject(resource: Resource, body: Readonly<Record<string, unk
   const root = body[name];
   if (root === undefined) throw new ApiError(400, `The body must hold the object "${name}".`);
   const others = Object.keys(body).filter((key) => key !== name);
-  if (others.length > 0) throw new ApiError(400, `Unknown attribute for argument ${name}: ${others.join(", ")}`);
+  if (others.length > 0) {
+    throw new ApiError(400, `Unknown attribute for argument ${name}: ${shortened(others.join(", "))}`);
+  }
   if (!isObject(root)) throw invalidField(name, root, "It must be an object.");
   return root;
 }
@@ -93,7 +98,7 @@ function readValues(
     const field = key === "tenant_id" ? "project_id" : key;
     const attribute = Object.hasOwn(resource.attributes, field) ? resource.attributes[field] : undefined;
     if (attribute === undefined || attribute.write === "internal") {
-      throw new ApiError(400, `Unknown attribute for argument ${resource.name}: ${key}`);
+      throw new ApiError(400, `Unknown attribute for argument ${resource.name}: ${shortened(key)}`);
     }
     if (!writable(attribute)) throw invalidField(key, value, "It can't be set here.");
     values[field] = readValue(key, attribute, value);

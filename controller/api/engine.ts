@@ -9,7 +9,7 @@ import { lockLoadBalancer, raiseRevision } from "../store/load-balancers.ts";
 import { asRow, type Connection, findRow, insertRow, newRow, timestamp, updateRow } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { valuesForCreate, valuesForUpdate } from "./body.ts";
-import { ApiError, BusyError, notFound } from "./errors.ts";
+import { ApiError, BusyError, invalidField, notFound } from "./errors.ts";
 import { type Caller, isAdmin } from "./identity.ts";
 import { type ListQuery, type Page, selectPage } from "./listing.ts";
 import type { Concerned, PartRules, PathParameters, RuleContext } from "./rules/rules.ts";
@@ -44,6 +44,7 @@ export class Engine {
     const given = valuesForCreate(rules.resource, root);
     const home = await rules.home(store.db, given, parameters);
     const row = await this.change(caller, home, async (context) => {
+      checkProject(given, context.loadBalancer);
       const row = newRow(rules.resource, {
         ...given,
         id: randomUUID(),
@@ -71,13 +72,14 @@ export class Engine {
   ): Promise<Record<string, unknown>> {
     const patch = valuesForUpdate(rules.resource, root);
     const home = await this.#homeOf(rules, caller, id, within);
-    await this.change(caller, home, async (context) => {
+    const row = await this.change(caller, home, async (context) => {
       const row = await this.#requirePart(rules, context.trx, id);
-      const changed = { ...(await rules.update(context, row, patch)), ...pendingUpdate() };
-      await updateRow(context.trx, rules.resource, id, changed as Partial<Row<R>>);
+      const changed: Partial<Row<R>> = { ...(await rules.update(context, row, patch)), ...pendingUpdate() };
+      await updateRow(context.trx, rules.resource, id, changed);
       await markConcerned(context.trx, await rules.concerned(context, row));
+      return { ...row, ...changed };
     });
-    return this.show(rules.resource, caller, id, within, viewsOf(rules));
+    return this.present(rules.resource, row, viewsOf(rules));
   }
 
   async removePart<R extends Resource>(
@@ -115,6 +117,9 @@ export class Engine {
           const row = await lockLoadBalancer(store, trx, loadBalancerId);
           if (row === undefined) throw notFound(loadBalancer.title, loadBalancerId);
           authorize(caller, row.project_id);
+          if (row.doomed && status !== "PENDING_DELETE") {
+            throw new ApiError(409, `Load Balancer ${row.id} is being deleted.`);
+          }
           checkSettled(row);
           const result = await work({ trx, loadBalancer: row, network });
           await raiseRevision(trx, row.id, status);
@@ -123,25 +128,26 @@ export class Engine {
         settling.wake();
         return result;
       } catch (error) {
-        const left = deadline - Date.now();
-        if (!(error instanceof BusyError) || left <= 0) throw error;
-        await settling.wait(loadBalancerId, left);
+        if (!(error instanceof BusyError) || Date.now() >= deadline) throw error;
+        await this.#settled(loadBalancerId, deadline);
       }
     }
   }
 
-  /** @param within columns that the row must have these values in, such as the pool in the path */
-  async show<R extends Resource>(
-    resource: R,
-    caller: Caller,
-    id: string,
-    within: Readonly<Record<string, unknown>>,
-    views: Views,
-  ): Promise<Record<string, unknown>> {
-    return this.present(resource, await this.requireRow(resource, caller, id, within), views);
+  /** Waits until the load balancer is settled or gone, or the time has come. Locks nothing: others are to get on. */
+  async #settled(loadBalancerId: string, deadline: number): Promise<void> {
+    const { settling, store } = this.options;
+    for (let left = deadline - Date.now(); left > 0; left = deadline - Date.now()) {
+      await settling.wait(loadBalancerId, left);
+      const row = await findRow(store.db, loadBalancer, loadBalancerId);
+      if (row === undefined || isSettled(row.provisioning_status)) return;
+    }
   }
 
-  /** @throws {ApiError} 404, 403 */
+  /**
+   * @param within columns that the row must have these values in, such as the pool in the path
+   * @throws {ApiError} 404, 403
+   */
   async requireRow<R extends Resource>(
     resource: R,
     caller: Caller,
@@ -168,7 +174,7 @@ export class Engine {
     const page = await selectPage(db, resource, query, { ...within, ...own });
     const extra = await views(db, page.rows);
     return {
-      more: page.more,
+      ...page,
       rows: page.rows.map((row) => answer(resource, row, extra.get(String(row.id)), query.fields)),
     };
   }
@@ -225,6 +231,16 @@ function checkSettled(row: LoadBalancer): void {
       `Load Balancer ${row.id} is immutable and cannot be updated: it is ${row.provisioning_status}.`,
     );
   }
+}
+
+/**
+ * Parts belong to the project of their load balancer; saying so is allowed.
+ * @throws {ApiError} 400
+ */
+function checkProject(given: Readonly<Record<string, unknown>>, { project_id }: LoadBalancer): void {
+  const named = given.project_id;
+  if (named === undefined || named === "" || named === project_id) return;
+  throw invalidField("project_id", named, "It must be the load balancer's project.");
 }
 
 function pendingUpdate() {

@@ -36,13 +36,22 @@ export class BusyError extends ApiError {
   }
 }
 
-export const notFound = (title: string, id: string) => new ApiError(404, `${title} ${id} not found.`);
+export const notFound = (title: string, id: string) => new ApiError(404, `${title} ${shortened(id)} not found.`);
 
 /** A field of a body that can't be as it is. */
 export function invalidField(field: string, value: unknown, reason: string): ApiError {
-  const shown = typeof value === "string" ? value : (JSON.stringify(value) ?? String(value));
-  const short = shown.length > 100 ? `${shown.slice(0, 100)}…` : shown;
-  return new ApiError(400, `Invalid input for field/attribute ${field}. Value: '${short}'. ${reason}`);
+  return new ApiError(400, `Invalid input for field/attribute ${field}. Value: '${shown(value)}'. ${reason}`);
+}
+
+/** Of lists and objects only that they are: they may be large, and nested deeper than can be turned into text. */
+function shown(value: unknown): string {
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "[…]" : "{…}";
+  return shortened(String(value));
+}
+
+/** What a client wrote, short enough to be told back. */
+export function shortened(text: string): string {
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
 }
 
 /** The body of an answer to a request that failed: the reference's form, and Octavia's beside it. */

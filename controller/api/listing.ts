@@ -1,8 +1,8 @@
 /** Lists: filters on every attribute, order, pages; the same for all resources. */
-import { type Kysely, type SelectQueryBuilder, sql } from "kysely";
+import { type SelectQueryBuilder, sql } from "kysely";
 import type { Attribute } from "../model/attribute.ts";
 import type { Resource } from "../model/resource.ts";
-import { type Connection, columnsOf, untyped } from "../store/rows.ts";
+import { type Connection, columnsOf, findRow, untyped } from "../store/rows.ts";
 import { ApiError, invalidField } from "./errors.ts";
 
 export const MAX_PAGE = 1000;
@@ -58,9 +58,15 @@ function filters(resource: Resource, parameters: URLSearchParams): ListQuery["fi
 
 function filterValue(name: string, attribute: Attribute, text: string): unknown {
   if (attribute.column === "boolean") return boolean(name, text);
-  if (attribute.column === "text") return text;
-  if (!/^-?\d{1,15}(\.\d{1,6})?$/.test(text)) throw invalidField(name, text, "It must be a number.");
-  return Number(text);
+  if (attribute.column === "text") {
+    if (text.includes("\0")) throw invalidField(name, text, "It holds control characters.");
+    return text;
+  }
+  const number = /^-?\d{1,10}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN;
+  if (attribute.column === "real" && !Number.isNaN(number)) return number;
+  // as the databases' integers are
+  if (number === (number | 0)) return number;
+  throw invalidField(name, text, "It must be a number of at most 32 bits.");
 }
 
 function boolean(name: string, text: string): boolean {
@@ -102,6 +108,8 @@ function sort(resource: Resource, parameters: URLSearchParams): ListQuery["sort"
 
 export interface Page {
   readonly rows: readonly Record<string, unknown>[];
+  /** of the rows, also when only other fields of them are shown */
+  readonly ids: readonly string[];
   readonly more: boolean;
 }
 
@@ -122,29 +130,25 @@ export async function selectPage(
   let select: Query = db.selectFrom(resource.table).select(columnsOf(resource));
   for (const [column, value] of Object.entries(fixed)) select = select.where(column, "=", value);
   for (const { column, values } of query.filters) select = select.where(column, "in", values);
-  if (query.marker !== null) select = await after(db, resource, query, select, query.marker);
+  if (query.marker !== null) select = await after(connection, resource, query, select, query.marker);
   for (const { column, descending } of query.sort) {
     select = select.orderBy(sortable(resource, column), descending === query.reverse ? "asc" : "desc");
   }
   const found = await select.limit(query.limit + 1).execute();
   const rows = found.slice(0, query.limit);
   if (query.reverse) rows.reverse();
-  return { rows, more: found.length > query.limit };
+  return { rows, ids: rows.map(({ id }) => String(id)), more: found.length > query.limit };
 }
 
 /** Restricts the query to what comes after the row with that id, in the order of the query. */
 async function after(
-  db: Kysely<Record<string, Record<string, unknown>>>,
+  connection: Connection,
   resource: Resource,
   { sort, reverse }: ListQuery,
   select: Query,
   marker: string,
 ): Promise<Query> {
-  const last = await db
-    .selectFrom(resource.table)
-    .select(columnsOf(resource))
-    .where("id", "=", marker)
-    .executeTakeFirst();
+  const last: Readonly<Record<string, unknown>> | undefined = await findRow(connection, resource, marker);
   if (last === undefined) throw invalidField("marker", marker, `There is no ${resource.title} of that id.`);
   return select.where((eb) =>
     eb.or(
@@ -152,8 +156,8 @@ async function after(
         eb.and([
           ...sort
             .slice(0, i)
-            .map((before) => eb(sortable(resource, before.column), "=", nothingAs(last[before.column]))),
-          eb(sortable(resource, column), descending === reverse ? ">" : "<", nothingAs(last[column])),
+            .map((before) => eb(sortable(resource, before.column), "=", sortValue(resource, last, before.column))),
+          eb(sortable(resource, column), descending === reverse ? ">" : "<", sortValue(resource, last, column)),
         ]),
       ),
     ),
@@ -164,29 +168,38 @@ async function after(
 function sortable(resource: Resource, column: string) {
   const attribute = resource.attributes[column];
   if (!attribute?.nullable) return sql.ref<unknown>(column);
-  return attribute.column === "text"
-    ? sql<unknown>`coalesce(${sql.ref(column)}, '')`
-    : sql<unknown>`coalesce(${sql.ref(column)}, -1)`;
+  return sql<unknown>`coalesce(${sql.ref(column)}, ${sql.lit(leastOf(attribute))})`;
 }
 
-function nothingAs(value: unknown): unknown {
-  return value ?? "";
+function sortValue(resource: Resource, row: Readonly<Record<string, unknown>>, column: string): unknown {
+  const attribute = resource.attributes[column];
+  return row[column] ?? (attribute === undefined ? null : leastOf(attribute));
+}
+
+function leastOf(attribute: Attribute): string | number {
+  return attribute.column === "text" ? "" : -1;
 }
 
 /** Links to the pages before and after, as Octavia writes them. */
-export function pageLinks(page: Page, query: ListQuery, url: URL): { rel: string; href: string }[] {
+export function pageLinks(
+  page: Page,
+  query: ListQuery,
+  url: string,
+  parameters: URLSearchParams,
+): { rel: string; href: string }[] {
   const links: { rel: string; href: string }[] = [];
-  const link = (rel: string, marker: unknown, reverse: boolean) => {
-    const target = new URL(url);
-    target.searchParams.set("limit", String(query.limit));
-    target.searchParams.set("marker", String(marker));
-    target.searchParams.delete("page_reverse");
-    if (reverse) target.searchParams.set("page_reverse", "True");
-    links.push({ rel, href: target.href });
+  const link = (rel: string, marker: string, reverse: boolean) => {
+    const target = new URLSearchParams(parameters);
+    target.set("limit", String(query.limit));
+    target.set("marker", marker);
+    target.delete("page_reverse");
+    if (reverse) target.set("page_reverse", "True");
+    links.push({ rel, href: `${url}?${target}` });
   };
   const forward = query.reverse ? query.marker !== null : page.more;
   const backward = query.reverse ? page.more : query.marker !== null;
-  if (forward && page.rows.length > 0) link("next", page.rows.at(-1)?.id, false);
-  if (backward && page.rows.length > 0) link("previous", page.rows[0]?.id, true);
+  const [first, last] = [page.ids.at(0), page.ids.at(-1)];
+  if (forward && last !== undefined) link("next", last, false);
+  if (backward && first !== undefined) link("previous", first, true);
   return links;
 }

@@ -65,10 +65,12 @@ export class LoadBalancers {
   async update(caller: Caller, id: string, root: Record<string, unknown>): Promise<Record<string, unknown>> {
     const patch = valuesForUpdate(loadBalancer, root);
     checkQos(patch.vip_qos_policy_id);
-    await this.#engine.change(caller, id, async ({ trx }) => {
-      await updateRow(trx, loadBalancer, id, { ...patch, updated_at: timestamp() });
+    const row = await this.#engine.change(caller, id, async ({ trx, loadBalancer: row }) => {
+      const changed = { ...patch, updated_at: timestamp() };
+      await updateRow(trx, loadBalancer, id, changed);
+      return { ...row, ...changed, provisioning_status: "PENDING_UPDATE" as const };
     });
-    return this.#engine.show(loadBalancer, caller, id, {}, loadBalancerViews);
+    return this.#engine.present(loadBalancer, row, loadBalancerViews);
   }
 
   /** @throws {ApiError} 400 when it has parts and `cascade` is not set */
@@ -137,7 +139,12 @@ export async function loadBalancerViews(
 
 async function checkNoParts(db: Connection, id: string): Promise<void> {
   for (const { table } of PARTS) {
-    const part = await untyped(db).selectFrom(table).select("id").where("loadbalancer_id", "=", id).executeTakeFirst();
+    const part = await untyped(db)
+      .selectFrom(table)
+      .select("id")
+      .where("loadbalancer_id", "=", id)
+      .where("doomed", "=", false)
+      .executeTakeFirst();
     if (part !== undefined) {
       throw new ApiError(
         400,

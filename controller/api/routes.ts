@@ -4,6 +4,7 @@ import type { Context } from "koa";
 import { amphora } from "../model/amphora.ts";
 import { listener } from "../model/listener.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
+import { pool } from "../model/pool.ts";
 import type { Resource, Row } from "../model/resource.ts";
 import { readJson, rootObject } from "./body.ts";
 import { type Engine, viewsOf } from "./engine.ts";
@@ -19,12 +20,13 @@ import type { PartRules } from "./rules/rules.ts";
 import { versionDocument } from "./versions.ts";
 
 const BASES = ["/v2.0/lbaas", "/v2/lbaas", "/v2.0/octavia", "/v2/octavia", "/v2.0", "/v2"];
+type Parents = Readonly<Record<string, Resource>>;
 type Views = Parameters<Engine["list"]>[4];
 
 export function createRouter(engine: Engine): Router {
   const router = new Router();
   router.get("/", (context) => {
-    context.body = versionDocument(context.origin);
+    context.body = versionDocument(origin(context));
   });
   router.get("/healthcheck", (context) => {
     context.body = "OK";
@@ -33,7 +35,7 @@ export function createRouter(engine: Engine): Router {
   loadBalancerRoutes(v2, engine);
   partRoutes(v2, engine, listenerRules, "/listeners");
   partRoutes(v2, engine, poolRules, "/pools");
-  partRoutes(v2, engine, memberRules, "/pools/:pool_id/members", ["pool_id"]);
+  partRoutes(v2, engine, memberRules, "/pools/:pool_id/members", { pool_id: pool });
   partRoutes(v2, engine, healthMonitorRules, "/healthmonitors");
   v2.get("/listeners/:id/stats", async (context) => {
     const row = await engine.requireRow(listener, caller(context), id(context));
@@ -41,21 +43,13 @@ export function createRouter(engine: Engine): Router {
   });
   amphoraRoutes(v2, engine);
   for (const base of BASES) router.use(base, v2.routes());
-  // a path that exists, called with another method: 405 with the methods it takes
-  router.use(
-    router.allowedMethods({
-      throw: true,
-      methodNotAllowed: () => new ApiError(405, "The path does not take this method."),
-      notImplemented: () => new ApiError(405, "No path takes this method."),
-    }),
-  );
   return router;
 }
 
 function loadBalancerRoutes(router: Router, engine: Engine): void {
   const service = new LoadBalancers(engine);
   const path = "/loadbalancers";
-  readRoutes(router, engine, loadBalancer, path, [], loadBalancerViews);
+  readRoutes(router, engine, loadBalancer, path, {}, loadBalancerViews);
   router.post(path, async (context) => {
     const root = rootObject(loadBalancer, await readJson(context));
     context.status = 201;
@@ -79,13 +73,13 @@ function loadBalancerRoutes(router: Router, engine: Engine): void {
   });
 }
 
-/** @param inPath parameters of the path that are columns of the resource */
+/** @param inPath parameters of the path that are columns of the resource, and what they name */
 function partRoutes<R extends Resource>(
   router: Router,
   engine: Engine,
   rules: PartRules<R>,
   path: string,
-  inPath: readonly string[] = [],
+  inPath: Parents = {},
 ): void {
   const { resource } = rules;
   readRoutes(router, engine, resource, path, inPath, viewsOf(rules));
@@ -111,7 +105,7 @@ function amphoraRoutes(router: Router, engine: Engine): void {
     if (!isAdmin(caller(context))) throw new ApiError(403, "Policy does not allow this request to be performed.");
     return next();
   });
-  readRoutes(router, engine, amphora, "/amphorae", [], async () => new Map());
+  readRoutes(router, engine, amphora, "/amphorae", {}, async () => new Map());
 }
 
 function readRoutes<R extends Resource>(
@@ -119,18 +113,32 @@ function readRoutes<R extends Resource>(
   engine: Engine,
   resource: R,
   path: string,
-  inPath: readonly string[],
+  inPath: Parents,
   views: Views,
 ): void {
   router.get(path, async (context) => {
-    const query: ListQuery = parseListQuery(resource, context.URL.searchParams);
+    const query: ListQuery = parseListQuery(resource, parameters(context));
+    for (const [name, parent] of Object.entries(inPath)) {
+      await engine.requireRow(parent, caller(context), String(context.params[name]));
+    }
     const page = await engine.list(resource, caller(context), query, within(context, inPath), views);
-    context.body = { [resource.plural]: page.rows, [`${resource.plural}_links`]: pageLinks(page, query, context.URL) };
+    const links = pageLinks(page, query, `${origin(context)}${context.path}`, parameters(context));
+    context.body = { [resource.plural]: page.rows, [`${resource.plural}_links`]: links };
   });
   router.get(`${path}/:id`, async (context) => {
     const row: Row<R> = await engine.requireRow(resource, caller(context), id(context), within(context, inPath));
-    context.body = { [resource.name]: await engine.present(resource, row, views, fields(context.URL.searchParams)) };
+    context.body = { [resource.name]: await engine.present(resource, row, views, fields(parameters(context))) };
   });
+}
+
+/** Not Koa's `URL`, which there is none of when the Host header is missing or makes none. */
+function parameters(context: Context): URLSearchParams {
+  return new URLSearchParams(context.querystring);
+}
+
+/** The scheme and host that the client used. */
+function origin(context: Context): string {
+  return `${context.protocol}://${context.host}`;
 }
 
 /** Without a body: Koa would write the status in words. */
@@ -147,12 +155,12 @@ function id(context: Context): string {
   return String(context.params.id);
 }
 
-function within(context: Context, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(names.map((name) => [name, String(context.params[name])]));
+function within(context: Context, inPath: Parents): Record<string, string> {
+  return Object.fromEntries(Object.keys(inPath).map((name) => [name, String(context.params[name])]));
 }
 
 function cascade(context: Context): boolean {
-  const text = context.URL.searchParams.get("cascade") ?? "false";
+  const text = parameters(context).get("cascade") ?? "false";
   const lower = text.toLowerCase();
   if (lower !== "true" && lower !== "false") throw invalidField("cascade", text, "It must be true or false.");
   return lower === "true";

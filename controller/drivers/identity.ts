@@ -1,8 +1,11 @@
 /** Tokens that stand in a file: the embedded default, one for the administrator. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { chmod, readFile } from "node:fs/promises";
 import writeFileAtomic from "write-file-atomic";
 import type { Caller, IdentityDriver } from "../api/identity.ts";
+
+/** Whoever can read a token is its owner. */
+const MODE = 0o600;
 
 export class StaticIdentity implements IdentityDriver {
   readonly #tokens: readonly { readonly digest: Buffer; readonly caller: Caller }[];
@@ -25,7 +28,9 @@ export async function keepToken(file: string, given: string): Promise<string> {
     throw error;
   });
   const token = given || kept.trim() || randomBytes(24).toString("base64url");
-  if (token !== kept.trim()) await writeFileAtomic(file, `${token}\n`, { mode: 0o600 });
+  if (token !== kept.trim()) await writeFileAtomic(file, `${token}\n`, { mode: MODE });
+  // the file may have been made by hand
+  else await chmod(file, MODE);
   return token;
 }
 

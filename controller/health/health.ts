@@ -5,11 +5,11 @@ import type { AgentClient } from "../amphorae/client.ts";
 import { type Amphora, amphora } from "../model/amphora.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
 import type { Store, Trx } from "../store/database.ts";
-import { makeDue } from "../store/load-balancers.ts";
+import { lockLoadBalancer, makeDue } from "../store/load-balancers.ts";
 import { findRow, selectRows, untyped } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import type { StatisticsRow } from "../store/tables.ts";
-import { loadTree } from "../store/tree.ts";
+import { loadTree, type Tree } from "../store/tree.ts";
 import { type Statuses, statusesOf } from "./status.ts";
 
 /** Counters are written together, at most so often (ms). */
@@ -19,7 +19,7 @@ const SILENT_INTERVALS = 4;
 
 export interface HealthOptions {
   readonly store: Store;
-  readonly client: AgentClient;
+  readonly client: Pick<AgentClient, "health">;
   readonly settling: Settling;
   readonly heartbeatIntervalMs: number;
   /** called with the id of an amphora that speaks, but is no longer in the store */
@@ -35,19 +35,21 @@ interface Seen {
   /** the digest that it last named */
   wanted: string;
   fetching: boolean;
+  /** what it last said of each listener, to pass over what did not change */
+  counters: ReadonlyMap<string, string>;
 }
 
-const UNSEEN: Seen = { at: 0, digest: "", report: null, loadBalancerId: null, wanted: "", fetching: false };
+function unseen(): Seen {
+  return { at: 0, digest: "", report: null, loadBalancerId: null, wanted: "", fetching: false, counters: new Map() };
+}
 
 export class Health {
   readonly #options: HealthOptions;
   readonly #seen = new Map<string, Seen>();
   /** counters that came in since they were last written */
   #counters = new Map<string, StatisticsRow>();
-  /** what was last heard of each, to pass over what did not change */
-  readonly #lastCounters = new Map<string, string>();
   #timer: NodeJS.Timeout | null = null;
-  #flushing: Promise<void> = Promise.resolve();
+  #flushing: Promise<void> | null = null;
 
   constructor(options: HealthOptions) {
     this.#options = options;
@@ -57,10 +59,12 @@ export class Health {
   async start(): Promise<void> {
     const rows = await this.#options.store.db.selectFrom("amphorae").select(["id", "loadbalancer_id"]).execute();
     for (const { id, loadbalancer_id } of rows) {
-      this.#seen.set(id, { ...UNSEEN, at: Date.now(), loadBalancerId: loadbalancer_id });
+      this.#seen.set(id, { ...unseen(), at: Date.now(), loadBalancerId: loadbalancer_id });
     }
     this.#timer = setInterval(() => {
-      this.#flushing = this.#flush();
+      this.#flushing ??= this.#flush().finally(() => {
+        this.#flushing = null;
+      });
     }, FLUSH_INTERVAL);
   }
 
@@ -78,18 +82,10 @@ export class Health {
   /** Takes in a heartbeat that is believed. */
   heard({ amphoraId, body }: Heartbeat): void {
     const { log } = this.#options;
-    const seen = this.#seen.get(amphoraId) ?? { ...UNSEEN };
+    const seen = this.#seen.get(amphoraId) ?? unseen();
     this.#seen.set(amphoraId, seen);
     seen.at = Date.now();
-    for (const [id, active, total, bytesIn, bytesOut, errors] of body.stats ?? []) {
-      this.#count(amphoraId, id, {
-        active_connections: active,
-        total_connections: total,
-        bytes_in: bytesIn,
-        bytes_out: bytesOut,
-        request_errors: errors,
-      });
-    }
+    if (body.stats !== undefined) seen.counters = this.#count(amphoraId, seen.counters, body.stats);
     seen.wanted = body.digest;
     if (seen.digest === seen.wanted || seen.fetching) return;
     seen.fetching = true;
@@ -127,62 +123,80 @@ export class Health {
     return lb?.provisioning_status === "ACTIVE" && row.status === "ALLOCATED" && report.revision < lb.revision;
   }
 
-  /** Works the statuses of a load balancer out, and writes those that changed. */
+  /**
+   * Works the statuses of a load balancer out, and writes those that changed. Locked as a change is: so what is compared
+   * with is what there is, and whoever locks in this order never waits in a circle.
+   */
   async #write(loadBalancerId: string): Promise<void> {
-    const { store } = this.#options;
-    const present = await store.snapshot(async (trx) => {
-      const row = await findRow(trx, loadBalancer, loadBalancerId);
-      if (row === undefined) return null;
-      return { tree: await loadTree(trx, row), amphorae: await selectRows(trx, amphora, { loadbalancer_id: row.id }) };
+    const { store, heartbeatIntervalMs } = this.#options;
+    await store.transaction(async (trx) => {
+      const row = await lockLoadBalancer(store, trx, loadBalancerId);
+      if (row === undefined) return;
+      const tree = await loadTree(trx, row);
+      const amphorae = await selectRows(trx, amphora, { loadbalancer_id: row.id });
+      const silentSince = Date.now() - heartbeatIntervalMs * SILENT_INTERVALS;
+      const reports = amphorae.flatMap(({ id }) => {
+        const seen = this.#seen.get(id);
+        return seen?.report && seen.at > silentSince ? [seen.report] : [];
+      });
+      await writeStatuses(trx, statusesOf(tree, reports), presentStatuses(tree));
     });
-    if (present === null) return;
-    const silentSince = Date.now() - this.#options.heartbeatIntervalMs * SILENT_INTERVALS;
-    const reports = present.amphorae.flatMap(({ id }) => {
-      const seen = this.#seen.get(id);
-      return seen?.report && seen.at > silentSince ? [seen.report] : [];
-    });
-    const statuses = statusesOf(present.tree, reports);
-    const { tree } = present;
-    const now = new Map<string, string>([
-      [tree.loadBalancer.id, tree.loadBalancer.operating_status],
-      ...tree.listeners.map((each): [string, string] => [each.id, each.operating_status]),
-      ...tree.pools.flatMap(({ pool, members, healthMonitor }): [string, string][] =>
-        [pool, ...members, ...(healthMonitor === null ? [] : [healthMonitor])].map((each) => [
-          each.id,
-          each.operating_status,
-        ]),
-      ),
-    ]);
-    await store.transaction((trx) => writeStatuses(trx, statuses, now));
   }
 
-  #count(amphoraId: string, listenerId: string, counters: Counters): void {
-    const key = `${amphoraId} ${listenerId}`;
-    const text = JSON.stringify(counters);
-    if (this.#lastCounters.get(key) === text) return;
-    this.#lastCounters.set(key, text);
-    this.#counters.set(key, { amphora_id: amphoraId, listener_id: listenerId, ...counters });
+  /** Keeps the counters that changed, to be written; returns all of them, to compare the next ones with. */
+  #count(
+    amphoraId: string,
+    before: ReadonlyMap<string, string>,
+    stats: NonNullable<Heartbeat["body"]["stats"]>,
+  ): ReadonlyMap<string, string> {
+    const now = new Map<string, string>();
+    for (const [id, active, total, bytesIn, bytesOut, errors] of stats) {
+      const counters: Counters = {
+        active_connections: active,
+        total_connections: total,
+        bytes_in: bytesIn,
+        bytes_out: bytesOut,
+        request_errors: errors,
+      };
+      now.set(id, JSON.stringify(counters));
+      if (now.get(id) === before.get(id)) continue;
+      this.#counters.set(`${amphoraId} ${id}`, { amphora_id: amphoraId, listener_id: id, ...counters });
+    }
+    return now;
   }
 
   /** Writes the counters that came in since last time, and the statuses of load balancers whose amphorae fell silent. */
   async #flush(): Promise<void> {
     const { store, log, heartbeatIntervalMs } = this.#options;
-    const rows = [...this.#counters.values()];
+    const counters = this.#counters;
     this.#counters = new Map();
-    const silentSince = Date.now() - heartbeatIntervalMs * SILENT_INTERVALS;
-    const affected = new Set<string>();
-    for (const [id, seen] of this.#seen) {
-      if (seen.at > silentSince) continue;
-      this.#seen.delete(id);
-      if (seen.loadBalancerId !== null) affected.add(seen.loadBalancerId);
-    }
     try {
-      if (rows.length > 0) await store.transaction((trx) => writeCounters(trx, rows));
-      for (const id of affected) await this.#write(id);
+      if (counters.size > 0) await store.transaction((trx) => writeCounters(trx, [...counters.values()]));
     } catch (error) {
-      log.warn({ err: error }, "writing what heartbeats said failed");
+      // next time, unless there is news by then
+      this.#counters = new Map([...counters, ...this.#counters]);
+      log.warn({ err: error }, "writing counters failed");
+    }
+    const silentSince = Date.now() - heartbeatIntervalMs * SILENT_INTERVALS;
+    for (const [id, seen] of [...this.#seen].filter(([, { at }]) => at <= silentSince)) {
+      try {
+        if (seen.loadBalancerId !== null) await this.#write(seen.loadBalancerId);
+        // even if it has spoken meanwhile: its next heartbeat has the report fetched anew
+        this.#seen.delete(id);
+      } catch (error) {
+        log.warn({ err: error }, "writing statuses failed");
+      }
     }
   }
+}
+
+function presentStatuses({ loadBalancer, listeners, pools }: Tree): ReadonlyMap<string, string> {
+  const parts = pools.flatMap(({ pool, members, healthMonitor }) => [
+    pool,
+    ...members,
+    ...(healthMonitor === null ? [] : [healthMonitor]),
+  ]);
+  return new Map([loadBalancer, ...listeners, ...parts].map(({ id, operating_status }) => [id, operating_status]));
 }
 
 async function writeStatuses(trx: Trx, statuses: Statuses, now: ReadonlyMap<string, string>): Promise<void> {

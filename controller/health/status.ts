@@ -39,7 +39,8 @@ export function statusesOf(tree: Tree, reports: readonly HealthReport[]): Status
     });
     pools.set(part.pool.id, enabled ? poolStatus(part, reports, statuses) : "OFFLINE");
     if (part.healthMonitor !== null) {
-      monitors.set(part.healthMonitor.id, enabled && part.healthMonitor.admin_state_up ? "ONLINE" : "OFFLINE");
+      const works = enabled && reports.length > 0 && part.healthMonitor.admin_state_up;
+      monitors.set(part.healthMonitor.id, works ? "ONLINE" : "OFFLINE");
     }
   }
   for (const listener of tree.listeners) {
@@ -90,7 +91,8 @@ function listenerStatus(listener: Listener, reports: readonly HealthReport[]): O
 
 /** Pools that a listener uses: what nobody reaches does not make the load balancer worse. */
 function used(tree: Tree, pools: ReadonlyMap<string, OperatingStatus>): OperatingStatus[] {
-  const ids = new Set(tree.listeners.flatMap((listener) => listener.default_pool_id ?? []));
+  const open = tree.listeners.filter((listener) => listener.admin_state_up);
+  const ids = new Set(open.flatMap((listener) => listener.default_pool_id ?? []));
   return [...pools].filter(([id]) => ids.has(id)).map(([, status]) => status);
 }
 

@@ -12,8 +12,7 @@ export const id = text(uuid, { write: "never", doc: "The id, a UUID." });
 export const name = text(plainText(NAME_LENGTH), { default: "", doc: "A name for people." });
 export const description = text(plainText(NAME_LENGTH), { default: "", doc: "A description for people." });
 export const adminStateUp = flag({ default: true, doc: "false takes it out of service without deleting it." });
-export const project = (write: "create" | "never") =>
-  text(projectId, { write, default: "", doc: "The project that owns it." });
+export const project = text(projectId, { write: "create", default: "", doc: "The project that owns it." });
 export const tags = json(
   z
     .array(plainText(NAME_LENGTH).min(1))

@@ -32,7 +32,7 @@ export const healthMonitor = defineResource({
     url_path: optionalText(urlPath, { doc: "HTTP only: the path of a check; / unless set." }),
     expected_codes: optionalText(expectedCodes, { doc: "HTTP only: what a healthy member answers; 200 unless set." }),
     admin_state_up: common.adminStateUp,
-    project_id: common.project("never"),
+    project_id: common.project,
     pools: references("Its pool."),
     provisioning_status: common.provisioningStatus,
     operating_status: common.operatingStatus,

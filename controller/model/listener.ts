@@ -23,7 +23,7 @@ export const listener = defineResource({
     ),
     default_tls_container_ref: constant(null, "The server certificate."),
     sni_container_refs: constant([], "Further server certificates."),
-    project_id: common.project("never"),
+    project_id: common.project,
     default_pool_id: optionalText(uuid, { doc: "The pool that gets what no policy sends elsewhere." }),
     l7policies: constant([], "Its policies."),
     insert_headers: constant({}, "Headers to add to requests."),

@@ -21,7 +21,7 @@ export const loadBalancer = defineResource({
     provisioning_status: common.provisioningStatus,
     operating_status: common.operatingStatus,
     admin_state_up: common.adminStateUp,
-    project_id: common.project("create"),
+    project_id: common.project,
     created_at: common.createdAt,
     updated_at: common.updatedAt,
     vip_address: text(ipAddress, { write: "create", default: "", doc: "The address clients connect to." }),

@@ -19,7 +19,7 @@ export const member = defineResource({
     weight: integer(weight, { default: 1, doc: "Its share of the traffic; 0 drains it." }),
     backup: flag({ default: false, doc: "Gets traffic only when every other member is down." }),
     subnet_id: optionalText(uuid, { write: "create", doc: "The subnet it is reached through; null: the VIP's." }),
-    project_id: common.project("never"),
+    project_id: common.project,
     created_at: common.createdAt,
     updated_at: common.updatedAt,
     monitor_address: optionalText(ipAddress, { doc: "Where it is checked; null: at its address." }),

@@ -19,7 +19,7 @@ export const pool = defineResource({
     protocol: oneOf(POOL_PROTOCOLS, { write: "create", doc: "What members speak." }),
     lb_algorithm: oneOf(LB_ALGORITHMS, { doc: "How a member is chosen." }),
     session_persistence: constant(null, "How a client stays with its member."),
-    project_id: common.project("never"),
+    project_id: common.project,
     loadbalancers: references("Its load balancer."),
     listeners: references("The listeners whose default pool it is."),
     l7policies: constant([], "The policies that send requests to it."),

@@ -1,9 +1,8 @@
 /** One database, SQLite or PostgreSQL, behind the same queries. */
 import { Kysely, PostgresDialect, type Transaction } from "kysely";
-import { type Migration, Migrator } from "kysely/migration";
 import pg from "pg";
 import { RESOURCES } from "../model/resources.ts";
-import { first } from "./migrations/001-first.ts";
+import { migrate } from "./migrate.ts";
 import { sqliteDialect } from "./sqlite.ts";
 import type { Tables } from "./tables.ts";
 
@@ -17,12 +16,14 @@ export class StoreError extends Error {
   override readonly name = "StoreError";
 }
 
-/** In order; each runs once, ever. A migration that has been published is never changed. */
-const MIGRATIONS = { "001-first": first } as const;
-
 const INT8 = 20;
 const CONNECT_LIMIT = 5000;
 const STATEMENT_LIMIT = 10_000;
+
+export interface StoreOptions {
+  /** told of every statement that was carried out */
+  readonly onQuery?: (statement: string) => void;
+}
 
 export class Store {
   readonly db: Database;
@@ -38,14 +39,15 @@ export class Store {
    * @param location a SQLite file, `:memory:`, or a `postgresql://` URL
    * @throws {StoreError} when it can't be reached, or was made by a newer version of this program
    */
-  static async open(location: string): Promise<Store> {
+  static async open(location: string, { onQuery }: StoreOptions = {}): Promise<Store> {
     const dialect: Dialect = /^postgres(ql)?:\/\//.test(location) ? "postgresql" : "sqlite";
     const db = new Kysely<Tables>({
       dialect: dialect === "sqlite" ? sqliteDialect(location, decoders()) : postgresDialect(location),
+      ...(onQuery === undefined ? {} : { log: ({ query }) => onQuery(query.sql) }),
     });
     const store = new Store(db, dialect);
     try {
-      await store.#migrate();
+      await store.transaction((trx) => migrate(trx, dialect));
     } catch (error) {
       await db.destroy();
       throw new StoreError(`${withoutPassword(location)}: ${error instanceof Error ? error.message : String(error)}`);
@@ -69,19 +71,6 @@ export class Store {
   close(): Promise<void> {
     return this.db.destroy();
   }
-
-  async #migrate(): Promise<void> {
-    const migrations = Object.entries(MIGRATIONS).map(([name, up]): [string, Migration] => [
-      name,
-      { up: (db) => up(db, this.dialect) },
-    ]);
-    const migrator = new Migrator({
-      db: this.db,
-      provider: { getMigrations: async () => Object.fromEntries(migrations) },
-    });
-    const { error } = await migrator.migrateToLatest();
-    if (error !== undefined) throw error;
-  }
 }
 
 /** What SQLite keeps as numbers and text, back to booleans and JSON: by column name, which means the same everywhere. */
@@ -97,19 +86,20 @@ function decoders(): Map<string, (value: unknown) => unknown> {
 }
 
 function postgresDialect(url: string): PostgresDialect {
-  return new PostgresDialect({
-    pool: new pg.Pool({
-      connectionString: url,
-      max: 10,
-      connectionTimeoutMillis: CONNECT_LIMIT,
-      statement_timeout: STATEMENT_LIMIT,
-      query_timeout: STATEMENT_LIMIT,
-      // counters stay below 2^53
-      types: { getTypeParser: (oid, format) => (oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) },
-    }),
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: 10,
+    connectionTimeoutMillis: CONNECT_LIMIT,
+    statement_timeout: STATEMENT_LIMIT,
+    query_timeout: STATEMENT_LIMIT,
+    // counters stay below 2^53
+    types: { getTypeParser: (oid, format) => (oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) },
   });
+  // a connection that nobody used was lost: whoever needs one next gets another, or the error
+  pool.on("error", () => undefined);
+  return new PostgresDialect({ pool });
 }
 
 function withoutPassword(location: string): string {
-  return location.replace(/(:\/\/[^:@/]*):[^@/]*@/, "$1:***@");
+  return location.replace(/(:\/\/[^:@/]*):[^@/]*@/, "$1:***@").replace(/([?&]password=)[^&]*/g, "$1***");
 }

@@ -1,7 +1,6 @@
 /** Which reconciler works on which load balancer: a lease in the database, so that no two do at once. */
-import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
+import type { LoadBalancer } from "../model/load-balancer.ts";
 import type { Store } from "./database.ts";
-import { asRow, columnsOf, untyped } from "./rows.ts";
 
 /** A reconciler that does not renew its lease for so long has died (ms). */
 export const LEASE = 15_000;
@@ -9,21 +8,39 @@ export const LEASE = 15_000;
 /** Takes up to `limit` load balancers that are due and nobody else's, the longest waiting first. */
 export async function claim(store: Store, owner: string, limit: number): Promise<LoadBalancer[]> {
   const now = Date.now();
-  const due = untyped(store.db)
-    .selectFrom(loadBalancer.table)
+  const due = store.db
+    .selectFrom("load_balancers")
     .select("id")
     .where("due_at", "<=", now)
     .where((eb) => eb.or([eb("lease_until", "is", null), eb("lease_until", "<", now)]))
     .orderBy("due_at")
     .limit(limit);
   const free = store.dialect === "postgresql" ? due.forUpdate().skipLocked() : due;
-  const rows = await untyped(store.db)
-    .updateTable(loadBalancer.table)
+  const rows = await store.db
+    // looked for once, whatever the planner makes of the rest: a subquery may be carried out for every row
+    .with("free", () => free)
+    .updateTable("load_balancers")
     .set({ lease_owner: owner, lease_until: now + LEASE })
-    .where("id", "in", free)
-    .returning(columnsOf(loadBalancer))
+    .where("id", "in", (eb) => eb.selectFrom("free").select("free.id"))
+    .returningAll()
     .execute();
-  return rows.map((raw) => asRow(loadBalancer, raw));
+  return rows.sort((a, b) => (a.due_at ?? 0) - (b.due_at ?? 0));
+}
+
+/**
+ * Whether something is due that nobody has taken. After a `claim` that could have taken more: it was locked in that
+ * moment, by a change or by what an amphora said, and passed over.
+ */
+export async function workLeft(store: Store): Promise<boolean> {
+  const now = Date.now();
+  const row = await store.db
+    .selectFrom("load_balancers")
+    .select("id")
+    .where("due_at", "<=", now)
+    .where((eb) => eb.or([eb("lease_until", "is", null), eb("lease_until", "<", now)]))
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
 }
 
 /** Holds a lease for longer. False: it was lost, and the work on it must stop. */

@@ -3,10 +3,11 @@ import { sql } from "kysely";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import { PARTS } from "../model/resources.ts";
 import type { Store, Trx } from "./database.ts";
-import { asRow, columnsOf, timestamp, untyped } from "./rows.ts";
+import { asRow, canBeAnId, columnsOf, timestamp, untyped } from "./rows.ts";
 
 /** The load balancer's row, which nobody else changes until the transaction ends. */
 export async function lockLoadBalancer(store: Store, trx: Trx, id: string): Promise<LoadBalancer | undefined> {
+  if (!canBeAnId(id)) return undefined;
   const query = untyped(trx).selectFrom(loadBalancer.table).select(columnsOf(loadBalancer)).where("id", "=", id);
   // SQLite has one writer at a time, and no row locks
   const raw = await (store.dialect === "postgresql" ? query.forUpdate() : query).executeTakeFirst();
@@ -99,13 +100,9 @@ export async function settle(store: Store, row: LoadBalancer): Promise<boolean> 
  */
 export async function forget(store: Store, row: LoadBalancer, release: (trx: Trx) => Promise<void>): Promise<boolean> {
   return store.transaction(async (trx) => {
-    const mine = await trx
-      .selectFrom("load_balancers")
-      .select("id")
-      .where("id", "=", row.id)
-      .where("lease_owner", "=", row.lease_owner)
-      .executeTakeFirst();
-    if (mine === undefined) return false;
+    const present = await lockLoadBalancer(store, trx, row.id);
+    if (present === undefined || present.revision !== row.revision) return false;
+    if (present.lease_owner === null || present.lease_owner !== row.lease_owner) return false;
     const listeners = trx.selectFrom("listeners").select("id").where("loadbalancer_id", "=", row.id);
     await trx.deleteFrom("listener_statistics").where("listener_id", "in", listeners).execute();
     for (const table of ["listeners", "members", "health_monitors", "pools", "amphorae"]) {
@@ -115,6 +112,20 @@ export async function forget(store: Store, row: LoadBalancer, release: (trx: Trx
     await trx.deleteFrom("load_balancers").where("id", "=", row.id).execute();
     return true;
   });
+}
+
+/**
+ * Takes a revision that no amphora has seen. One may be ahead of the store: when that was put back from a backup.
+ * @param seen the revision that an amphora runs
+ */
+export async function outrun(store: Store, row: LoadBalancer, seen: number): Promise<void> {
+  await store.db
+    .updateTable("load_balancers")
+    .set({ revision: seen + 1 })
+    .where("id", "=", row.id)
+    .where("revision", "<=", seen)
+    .where("lease_owner", "=", row.lease_owner)
+    .execute();
 }
 
 export interface Failure {

@@ -5,7 +5,7 @@ import type { Database, Trx } from "./database.ts";
 
 export type Connection = Database | Trx;
 /** Tables by a name that is known only when the program runs. */
-type AnyTables = Record<string, Record<string, unknown>>;
+export type AnyTables = Record<string, Record<string, unknown>>;
 
 /** The connection, for tables by name. The one place where the compiler is told so: names come from declarations. */
 export function untyped(connection: Connection): Kysely<AnyTables> {
@@ -39,11 +39,17 @@ export function newRow<R extends Resource>(resource: R, given: Readonly<Record<s
   return asRow(resource, row);
 }
 
+/** False for what PostgreSQL would refuse to look for, because no text of its can hold it. */
+export function canBeAnId(id: string): boolean {
+  return !id.includes("\0");
+}
+
 export async function findRow<R extends Resource>(
   connection: Connection,
   resource: R,
   id: string,
 ): Promise<Row<R> | undefined> {
+  if (!canBeAnId(id)) return undefined;
   const raw = await untyped(connection)
     .selectFrom(resource.table)
     .select(columnsOf(resource))

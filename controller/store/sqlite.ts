@@ -1,13 +1,40 @@
 /** SQLite as Node brings it, for kysely: no native module to install. */
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
-import { SqliteDialect } from "kysely";
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  type Driver,
+  SqliteDialect,
+  type SqliteDialectConfig,
+  SqliteDriver,
+} from "kysely";
+
+/** Transactions take the one place of a writer when they begin: one that reads first can't be overtaken by another. */
+class WritingDriver extends SqliteDriver {
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw("begin immediate"));
+  }
+}
+
+class WritingDialect extends SqliteDialect {
+  readonly #config: SqliteDialectConfig;
+
+  constructor(config: SqliteDialectConfig) {
+    super(config);
+    this.#config = config;
+  }
+
+  override createDriver(): Driver {
+    return new WritingDriver(this.#config);
+  }
+}
 
 /**
  * @param file a path, or `:memory:`
  * @param decode per column name, what makes the stored value the program's (SQLite knows neither booleans nor JSON)
  */
 export function sqliteDialect(file: string, decode: ReadonlyMap<string, (value: unknown) => unknown>): SqliteDialect {
-  return new SqliteDialect({
+  return new WritingDialect({
     database: async () => {
       const database = new DatabaseSync(file);
       // a commit that was answered survives a power failure

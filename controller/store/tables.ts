@@ -48,4 +48,5 @@ export interface Tables {
   ports: PortRow;
   listener_statistics: StatisticsRow;
   deployment: { key: string; value: string };
+  migrations: { name: string };
 }

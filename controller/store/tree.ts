@@ -21,12 +21,11 @@ export interface PoolTree {
 /** What is wanted: without what is to be removed. */
 export async function loadTree(db: Connection, loadBalancer: LoadBalancer): Promise<Tree> {
   const where = { loadbalancer_id: loadBalancer.id, doomed: false };
-  const [listeners, pools, members, monitors] = await Promise.all([
-    selectRows(db, listener, where),
-    selectRows(db, pool, where),
-    selectRows(db, member, where),
-    selectRows(db, healthMonitor, where),
-  ]);
+  // one after the other: all of them share the connection of a transaction
+  const listeners = await selectRows(db, listener, where);
+  const pools = await selectRows(db, pool, where);
+  const members = await selectRows(db, member, where);
+  const monitors = await selectRows(db, healthMonitor, where);
   const membersOf = Map.groupBy(members, (each) => each.pool_id);
   const monitorOf = new Map(monitors.map((each) => [each.pool_id, each]));
   return {

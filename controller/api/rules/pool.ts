@@ -18,6 +18,7 @@ export const poolRules: PartRules<typeof pool> = {
     }
     if (given.listener_id) {
       const listener = await requireListener(trx, given.listener_id);
+      if (listener.doomed) throw new ApiError(409, `Listener ${listener.id} is being deleted.`);
       if (listener.default_pool_id !== null) {
         throw new ApiError(409, `Listener ${listener.id} already has a default pool: ${listener.default_pool_id}.`);
       }

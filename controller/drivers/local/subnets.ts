@@ -36,7 +36,8 @@ export function declareSubnet(settings: SubnetSettings): Subnet {
   const range = rangeOf(settings.cidr);
   const host = (name: string, value: string | undefined, otherwise: bigint) => {
     const address = value ?? toAddress(otherwise, range.family);
-    if (!contains(range, address) || toNumber(address) === range.first) {
+    const isBroadcast = range.family === "ipv4" && toNumber(address) === range.last;
+    if (!contains(range, address) || toNumber(address) === range.first || isBroadcast) {
       throw new SubnetError(`${name}: ${address} is no host's address in ${settings.cidr}`);
     }
     return address;
@@ -121,24 +122,31 @@ export async function takeAddress(
   ownerId: string,
   wanted = "",
 ): Promise<PortRow> {
-  const rows = await trx.selectFrom("ports").select("address").where("subnet_id", "=", subnet.id).execute();
-  const taken = new Set(rows.map((row) => toNumber(row.address)));
-  taken.add(toNumber(subnet.gateway));
-  const value = wanted === "" ? firstFree(subnet, taken) : toNumber(wanted);
-  if (taken.has(value))
-    throw new NetworkRequestError(409, `IP address ${wanted} is already in use on subnet ${subnet.id}.`);
-  const id = randomUUID();
-  const row: PortRow = {
-    id,
-    subnet_id: subnet.id,
-    address: toAddress(value, subnet.allocation.family),
-    // locally administered, and as unlikely to meet another as the id
-    mac: `fa:16:3e:${id.slice(0, 2)}:${id.slice(2, 4)}:${id.slice(4, 6)}`,
-    kind,
-    owner_id: ownerId,
-  };
-  await trx.insertInto("ports").values(row).execute();
-  return row;
+  for (;;) {
+    const rows = await trx.selectFrom("ports").select("address").where("subnet_id", "=", subnet.id).execute();
+    const taken = new Set(rows.map((row) => toNumber(row.address)));
+    taken.add(toNumber(subnet.gateway));
+    const value = wanted === "" ? firstFree(subnet, taken) : toNumber(wanted);
+    if (taken.has(value))
+      throw new NetworkRequestError(409, `IP address ${wanted} is already in use on subnet ${subnet.id}.`);
+    const id = randomUUID();
+    const row: PortRow = {
+      id,
+      subnet_id: subnet.id,
+      address: toAddress(value, subnet.allocation.family),
+      // locally administered; 40 bits of the id, so that thousands of ports hardly ever have two alike
+      mac: `fa:${(id.slice(0, 8) + id.slice(9, 11)).replace(/..(?=.)/g, "$&:")}`,
+      kind,
+      owner_id: ownerId,
+    };
+    const { numInsertedOrUpdatedRows } = await trx
+      .insertInto("ports")
+      .values(row)
+      .onConflict((conflict) => conflict.columns(["subnet_id", "address"]).doNothing())
+      .executeTakeFirst();
+    // else another transaction was quicker, and has committed: what it took is seen now
+    if (numInsertedOrUpdatedRows === 1n) return row;
+  }
 }
 
 function firstFree(subnet: Subnet, taken: ReadonlySet<bigint>): bigint {

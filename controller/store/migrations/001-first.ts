@@ -1,10 +1,11 @@
 /** Load balancers and their parts, the amphorae, addresses of the local network, and counters. */
 import type { CreateTableBuilder, Kysely } from "kysely";
 import type { Dialect } from "../database.ts";
+import type { AnyTables } from "../rows.ts";
 
 type Builder = CreateTableBuilder<string, string>;
 
-export async function first(db: Kysely<unknown>, dialect: Dialect): Promise<void> {
+export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<void> {
   const json = dialect === "postgresql" ? "jsonb" : "text";
   const table = (name: string) => db.schema.createTable(name);
 

@@ -1,0 +1,159 @@
+/** Where each resource is written, with what, and what its attributes can never be: from their declarations. */
+import type { Attribute } from "../../controller/model/attribute.ts";
+import { healthMonitor } from "../../controller/model/health-monitor.ts";
+import { listener } from "../../controller/model/listener.ts";
+import { loadBalancer } from "../../controller/model/load-balancer.ts";
+import { member } from "../../controller/model/member.ts";
+import { pool } from "../../controller/model/pool.ts";
+import type { Resource } from "../../controller/model/resource.ts";
+import type { Graph, Json } from "./api.ts";
+
+export interface Place {
+  readonly resource: Resource;
+  /** what POST to `list` makes one of */
+  readonly valid: Json;
+  readonly list: string;
+  /** one that is there */
+  readonly one: string;
+}
+
+/** Every resource that clients write. */
+export function placesOf({
+  lb,
+  listener: listenerId,
+  pool: poolId,
+  lonely,
+  member: memberId,
+  monitor,
+}: Graph): Place[] {
+  const members = `/pools/${lonely}/members`;
+  return [
+    { resource: loadBalancer, list: "/loadbalancers", one: `/loadbalancers/${lb}`, valid: {} },
+    {
+      resource: listener,
+      list: "/listeners",
+      one: `/listeners/${listenerId}`,
+      valid: { loadbalancer_id: lb, protocol: "HTTP", protocol_port: 8088 },
+    },
+    {
+      resource: pool,
+      list: "/pools",
+      one: `/pools/${poolId}`,
+      valid: { loadbalancer_id: lb, protocol: "HTTP", lb_algorithm: "ROUND_ROBIN" },
+    },
+    {
+      resource: member,
+      list: members,
+      one: `/pools/${poolId}/members/${memberId}`,
+      valid: { address: "10.0.0.1", protocol_port: 80 },
+    },
+    {
+      resource: healthMonitor,
+      list: "/healthmonitors",
+      one: `/healthmonitors/${monitor}`,
+      valid: { pool_id: lonely, type: "HTTP", delay: 5, timeout: 4, max_retries: 3 },
+    },
+  ];
+}
+
+/** The attributes that a client may give at creation, or may change. */
+export function writable(resource: Resource, when: "create" | "always"): [string, Attribute][] {
+  return Object.entries(resource.attributes).filter(([, { write }]) => write === "always" || write === when);
+}
+
+/** Values that the attribute can never have. @throws when nothing is known of an attribute of that name */
+export function badValues(name: string, attribute: Attribute): unknown[] {
+  const kind = OF_KIND[attribute.column ?? "text"];
+  const own = attribute.column === "boolean" || attribute.column === "json" ? [] : OF_NAME[name];
+  if (own === undefined) throw new Error(`there are no bad values for the attribute ${name}: add some`);
+  const missing = attribute.nullable || attribute.default !== undefined ? [] : [null];
+  return [...kind, ...own, ...missing];
+}
+
+const unprintable = ["\0", "a\0b", "a\nb", "a\rb", "\t", "\u001b[0m", "\u007f", "\ud800", "a\udfff"];
+const OF_KIND: Readonly<Record<NonNullable<Attribute["column"]>, readonly unknown[]>> = {
+  text: [0, 1.5, true, [], {}, ["x"], { toString: 1 }, "x".repeat(10_000), ...unprintable],
+  integer: [1.5, "", "x", "1.5", "1e3", " 1", "0x10", "+1", true, [], {}, [1], -1e9, 1e12, 1e300, "9".repeat(30)],
+  real: ["", "x", true, [], {}, [1], -1, 1e300],
+  boolean: ["", "true", "yes", 0, 1, 0.5, [], {}, [true]],
+  json: [
+    "x",
+    1,
+    true,
+    {},
+    { 0: "x" },
+    [1],
+    [null],
+    [""],
+    [["x"]],
+    [{}],
+    ["x", "x"],
+    ["x".repeat(256)],
+    Array.from({ length: 51 }, String),
+    ...unprintable.map((text) => [text]),
+  ],
+};
+
+const ports = [0, -1, 65_536, "0", "65536"];
+const milliseconds = [-1, 2 ** 31, "-1", "2147483648"];
+const idleSeconds = [0, -1, 31 * 86_400 + 1];
+const checkSeconds = [0, -1, 2_147_484];
+const retries = [0, -1, 11];
+const choices = ["", "NO_SUCH", "http", " HTTP", "HTTP "];
+const uuids = ["", "x", "5B1F6A2E-7D34-4C0B-9A51-0E77A4C5D001", "5b1f6a2e7d344c0b9a510e77a4c5d001", "{}"];
+const addresses = [
+  "",
+  "x",
+  "10.0.0",
+  "10.0.0.256",
+  "010.0.0.1",
+  "10.0.0.0/24",
+  "10.0.0.1 ",
+  "fe80::1%eth0",
+  ":::",
+  "1",
+];
+
+const OF_NAME: Readonly<Record<string, readonly unknown[]>> = {
+  name: ["x".repeat(256)],
+  description: ["x".repeat(256)],
+  availability_zone: ["x".repeat(256)],
+  project_id: ["", "a b", "a/b", "ä", "'", "x".repeat(65)],
+  vip_address: addresses,
+  address: addresses,
+  monitor_address: addresses,
+  vip_port_id: uuids,
+  vip_subnet_id: uuids,
+  vip_network_id: uuids,
+  flavor_id: uuids,
+  vip_qos_policy_id: uuids,
+  loadbalancer_id: uuids,
+  listener_id: uuids,
+  default_pool_id: uuids,
+  pool_id: uuids,
+  subnet_id: uuids,
+  provider: ["", "vmware", "Amphora"],
+  protocol: choices,
+  lb_algorithm: choices,
+  type: choices,
+  http_method: ["", "get", "BREW", "GET "],
+  protocol_port: ports,
+  monitor_port: ports,
+  weight: [-1, 257],
+  connection_limit: [0, -2, 2 ** 31],
+  timeout_client_data: milliseconds,
+  timeout_member_connect: milliseconds,
+  timeout_member_data: milliseconds,
+  timeout_tcp_inspect: milliseconds,
+  lvs_tcp_timeout: idleSeconds,
+  lvs_tcpfin_timeout: idleSeconds,
+  lvs_udp_timeout: idleSeconds,
+  delay: checkSeconds,
+  timeout: checkSeconds,
+  max_retries: retries,
+  max_retries_down: retries,
+  url_path: ["", "x", "x/", "/a b", "/ä", "/x".repeat(128), "http://x/"],
+  expected_codes: ["", "20", "2000", "200-", "-200", "600", "099", "204-200", "200;201", "200, 201", "200-204-206"],
+  http_version: [0, 1.2, 2, 11],
+  domain_name: ["", "-a", "a-", "a_b", "a..b", ".a", "a b", "ä.org", "x".repeat(64), "a/b"],
+};

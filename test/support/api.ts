@@ -1,0 +1,206 @@
+/** The controller's REST API, spoken to over HTTP, without the data plane behind it. */
+import pino from "pino";
+import { createApp } from "../../controller/api/app.ts";
+import { Engine } from "../../controller/api/engine.ts";
+import { createRouter } from "../../controller/api/routes.ts";
+import { ApiServer } from "../../controller/api/server.ts";
+import { StaticIdentity } from "../../controller/drivers/identity.ts";
+import { LocalNetwork } from "../../controller/drivers/local/network.ts";
+import { declareSubnet, Subnets } from "../../controller/drivers/local/subnets.ts";
+import { loadBalancer } from "../../controller/model/load-balancer.ts";
+import { type Member, member } from "../../controller/model/member.ts";
+import { pool } from "../../controller/model/pool.ts";
+import type { Store, StoreOptions } from "../../controller/store/database.ts";
+import { Settling } from "../../controller/store/settling.ts";
+import { StandIn } from "./api-reconciler.ts";
+import type { Teardown, TestDatabase } from "./postgres.ts";
+import { aLoadBalancer, aMember, aPool, insertAll } from "./tree.ts";
+
+export const LBAAS = "/v2.0/lbaas";
+export const ADMIN = "admin-token";
+/** Members of two projects, without any power over others'. */
+export const ALICE = "alice-token";
+export const BOB = "bob-token";
+
+const CALLERS = [
+  { token: ADMIN, caller: { userId: "admin", projectId: "admin", roles: ["admin"] } },
+  { token: ALICE, caller: { userId: "alice", projectId: "alpha", roles: ["member"] } },
+  { token: BOB, caller: { userId: "bob", projectId: "beta", roles: ["member"] } },
+];
+
+/** A usual one, one with room for five, and one of IPv6. */
+export const SUBNETS = {
+  main: declareSubnet({ id: "00000000-0000-4000-8000-000000000001", cidr: "10.77.0.0/24", mtu: 1500 }),
+  small: declareSubnet({ id: "00000000-0000-4000-8000-000000000002", cidr: "10.77.1.0/29", mtu: 1400 }),
+  six: declareSubnet({ id: "00000000-0000-4000-8000-000000000003", cidr: "2001:db8::/64", mtu: 1500 }),
+};
+
+/** The addresses of the local network. It is not started: no link or rule is made. */
+export function addressesOf(
+  defaultSubnet: string | null = SUBNETS.main.id,
+  subnets = Object.values(SUBNETS),
+): LocalNetwork {
+  return new LocalNetwork({
+    subnets: new Subnets(subnets, defaultSubnet),
+    deployment: "0000",
+    managementNetwork: "127.77.0.0/16",
+    runDir: "/nowhere",
+    log: pino({ level: "silent" }),
+  });
+}
+
+export type Json = Record<string, unknown>;
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** empty when the body is no JSON object */
+  readonly body: Json;
+}
+
+export interface ApiOptions extends StoreOptions {
+  /** ms that a write waits for the one before it; long enough, unless the test is about its end */
+  readonly settleWait?: number;
+  /** whether changes are carried out as they come in; else when the test says so */
+  readonly settles?: boolean;
+  readonly network?: LocalNetwork;
+}
+
+/** Every file of tests runs in a network of its own. */
+let port = 9876;
+
+/** The API on a fresh database. It is gone when the test has ended. */
+export async function startApi(t: Teardown, database: TestDatabase, options: ApiOptions = {}): Promise<TestApi> {
+  const { settleWait = 20_000, settles = true, network = addressesOf(), ...storeOptions } = options;
+  const store = await database.open(t, storeOptions);
+  const settling = new Settling();
+  const engine = new Engine({ store, network, settling, settleWait });
+  const server = new ApiServer();
+  const at = port++;
+  await server.listen("127.0.0.1", at);
+  t.teardown(() => server.close());
+  const log = pino({ level: "error" }, pino.destination(2));
+  server.serve(createApp(new StaticIdentity(CALLERS), createRouter(engine), log).callback());
+  const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling));
+  if (settles) api.reconciler.settleFromNowOn();
+  t.teardown(() => api.reconciler.stop());
+  return api;
+}
+
+export class TestApi {
+  readonly base: string;
+  readonly store: Store;
+  readonly reconciler: StandIn;
+
+  constructor(base: string, store: Store, reconciler: StandIn) {
+    this.base = base;
+    this.store = store;
+    this.reconciler = reconciler;
+  }
+
+  /**
+   * @param path below /v2.0/lbaas, or a whole one that begins with `//` instead of `/`
+   * @param body an object is sent as JSON, a text or bytes as they are
+   */
+  async call(
+    method: string,
+    path: string,
+    body?: unknown,
+    { token = ADMIN, headers = {} }: { token?: string; headers?: Record<string, string> } = {},
+  ): Promise<Answer> {
+    const url = path.startsWith("//") ? `${this.base}${path.slice(1)}` : `${this.base}${LBAAS}${path}`;
+    const raw = typeof body === "string" || body instanceof Uint8Array;
+    const response = await fetch(url, {
+      method,
+      headers: {
+        ...(token === "" ? {} : { "X-Auth-Token": token }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: raw ? new Uint8Array(Buffer.from(body)) : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, text, body: parse(text) };
+  }
+
+  /** Creates, and gives what the answer shows. @throws when the answer is not 201 */
+  async create(name: string, path: string, values: Json, token = ADMIN): Promise<Json & { id: string }> {
+    const answer = await this.call("POST", path, { [name]: values }, { token });
+    if (answer.status !== 201) throw new Error(`POST ${path}: ${answer.status} ${answer.text}`);
+    const made = object(answer, name);
+    return { ...made, id: String(made.id) };
+  }
+
+  /** What the API shows of one object. @throws when the answer is not 200 */
+  async show(name: string, path: string, token = ADMIN): Promise<Json> {
+    const answer = await this.call("GET", path, undefined, { token });
+    if (answer.status !== 200) throw new Error(`GET ${path}: ${answer.status} ${answer.text}`);
+    return object(answer, name);
+  }
+
+  /** A load balancer with a listener, its pool, a member and a health monitor, all ACTIVE; ids by kind. */
+  async graph(token = ADMIN): Promise<Graph> {
+    const make = async (name: string, path: string, values: Json) => {
+      const { id } = await this.create(name, path, values, token);
+      await this.reconciler.settle();
+      return id;
+    };
+    const lb = await make("loadbalancer", "/loadbalancers", {});
+    const listener = await make("listener", "/listeners", { loadbalancer_id: lb, protocol: "HTTP", protocol_port: 80 });
+    const pooling = { protocol: "HTTP", lb_algorithm: "ROUND_ROBIN" };
+    const pool = await make("pool", "/pools", { listener_id: listener, ...pooling });
+    const lonely = await make("pool", "/pools", { loadbalancer_id: lb, ...pooling });
+    const member = await make("member", `/pools/${pool}/members`, { address: "10.77.0.200", protocol_port: 8080 });
+    const checking = { type: "HTTP", delay: 5, timeout: 4, max_retries: 3 };
+    const monitor = await make("healthmonitor", "/healthmonitors", { pool_id: pool, ...checking });
+    return { lb, listener, pool, lonely, member, monitor };
+  }
+}
+
+export interface Graph {
+  readonly lb: string;
+  readonly listener: string;
+  readonly pool: string;
+  /** a pool that nothing uses, without members and monitor */
+  readonly lonely: string;
+  readonly member: string;
+  readonly monitor: string;
+}
+
+/** Members of a pool, and the path to list them. */
+export async function someMembers(api: TestApi, given: Partial<Member>[]): Promise<string> {
+  const lb = aLoadBalancer();
+  const itsPool = aPool(lb);
+  await insertAll(api.store, loadBalancer, lb);
+  await insertAll(api.store, pool, itsPool);
+  await insertAll(api.store, member, ...given.map((values) => aMember(itsPool, values)));
+  return `/pools/${itsPool.id}/members`;
+}
+
+/** The object under a root key of an answer. */
+export function object(answer: Pick<Answer, "body" | "text">, name: string): Json {
+  const found = answer.body[name];
+  if (isObject(found)) return found;
+  throw new Error(`the answer holds no object ${name}: ${answer.text}`);
+}
+
+/** The objects under a root key of an answer. */
+export function objects(answer: Pick<Answer, "body" | "text">, name: string): Json[] {
+  const found = answer.body[name];
+  if (Array.isArray(found)) return found.filter(isObject);
+  throw new Error(`the answer holds no list ${name}: ${answer.text}`);
+}
+
+function parse(text: string): Json {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+export function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,200 @@
+/** The databases that a test runs on: SQLite in a file, and a PostgreSQL of the test's own. */
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { globSync } from "node:fs";
+import { chown, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { execa } from "execa";
+import pg from "pg";
+import { Store, type StoreOptions } from "../../controller/store/database.ts";
+
+/** What tests are told to clean up with; the last one told comes first. */
+export interface Teardown {
+  teardown(work: () => unknown): unknown;
+}
+
+export interface TestDatabase {
+  readonly name: "SQLite" | "PostgreSQL";
+  /** Where a fresh database is, as `Store.open` takes it. It is gone when the test has ended. */
+  create(t: Teardown): Promise<string>;
+  /** A store on a fresh database, closed when the test has ended. */
+  open(t: Teardown, options?: StoreOptions): Promise<Store>;
+}
+
+/** For tests where the kind of database makes no difference. */
+export const SQLITE: TestDatabase = withOpen("SQLite", sqliteFile);
+
+/** Both kinds, for tests that hold on either. PostgreSQL starts with the first test that needs it. @param t the file's */
+export function databases(t: Teardown): readonly TestDatabase[] {
+  let server: Promise<Postgres> | null = null;
+  t.teardown(() =>
+    server?.then(
+      (running) => running.stop(),
+      () => undefined,
+    ),
+  );
+  const postgres = () => {
+    server ??= Postgres.start();
+    return server;
+  };
+  return [
+    SQLITE,
+    withOpen("PostgreSQL", async (t) => {
+      const running = await postgres();
+      const name = await running.createDatabase();
+      t.teardown(() => running.dropDatabase(name));
+      return running.url(name);
+    }),
+  ];
+}
+
+function withOpen(name: TestDatabase["name"], create: TestDatabase["create"]): TestDatabase {
+  return {
+    name,
+    create,
+    async open(t, options) {
+      const store = await Store.open(await create(t), options);
+      t.teardown(() => store.close());
+      return store;
+    },
+  };
+}
+
+async function sqliteFile(t: Teardown): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "amphora-sqlite-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  return join(dir, "amphora.db");
+}
+
+/** Milliseconds that the server may take to start, and to stop. */
+const PATIENCE = 30_000;
+
+/** What makes it quick, and forgetful when the machine fails. */
+const SETTINGS = {
+  listen_addresses: "",
+  fsync: "off",
+  synchronous_commit: "off",
+  full_page_writes: "off",
+  max_connections: "200",
+  autovacuum: "off",
+};
+
+/** Runs a server until standard input ends, which it does however the test ends. Then the folder goes too. */
+const KEEPER = `
+  folder=$1; shift
+  exec 3<&0
+  "$@" 3<&- & server=$!
+  { cat <&3; kill -INT $server; } >/dev/null &
+  exec 3<&-
+  wait $server
+  rm -rf "$folder"
+`;
+
+/** A server that only this process can reach: its socket is in a folder of its own. */
+class Postgres {
+  readonly #dir: string;
+  readonly #keeper: ChildProcessByStdio<Writable, null, Readable>;
+  readonly #ended: Promise<string>;
+
+  private constructor(dir: string, keeper: ChildProcessByStdio<Writable, null, Readable>) {
+    this.#dir = dir;
+    this.#keeper = keeper;
+    let said = "";
+    keeper.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(-10_000);
+    });
+    this.#ended = new Promise((resolve) => {
+      keeper.once("error", (error) => resolve(error.message));
+      keeper.once("exit", () => resolve(said));
+    });
+  }
+
+  static async start(): Promise<Postgres> {
+    const programs = globSync("/usr/lib/postgresql/*/bin").sort().at(-1);
+    if (programs === undefined) throw new Error("PostgreSQL is not installed: there is no /usr/lib/postgresql/*/bin");
+    const dir = await mkdtemp(join(tmpdir(), "amphora-postgres-"));
+    const [command = "sh", ...prefix] = await asSomebodyElse(dir);
+    const data = join(dir, "data");
+    const init = ["-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"];
+    const settings = Object.entries({ ...SETTINGS, unix_socket_directories: dir });
+    const options = settings.flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+    try {
+      await execa(command, [...prefix, join(programs, "initdb"), ...init], { cwd: dir });
+    } catch (error) {
+      await rm(dir, { recursive: true, force: true });
+      throw error;
+    }
+    const run = [...prefix, "sh", "-c", KEEPER, "keeper", dir, join(programs, "postgres"), "-D", data, ...options];
+    const server = new Postgres(dir, spawn(command, run, { cwd: dir, stdio: ["pipe", "ignore", "pipe"] }));
+    try {
+      await server.#ready();
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return server;
+  }
+
+  url(database: string): string {
+    return `postgresql:///${database}?host=${encodeURIComponent(this.#dir)}&user=postgres`;
+  }
+
+  async createDatabase(): Promise<string> {
+    const name = `test_${randomUUID().replaceAll("-", "")}`;
+    await this.#query(`create database ${name}`);
+    return name;
+  }
+
+  async dropDatabase(name: string): Promise<void> {
+    await this.#query(`drop database ${name} with (force)`);
+  }
+
+  async stop(): Promise<void> {
+    this.#keeper.stdin.end();
+    await Promise.race([this.#ended, sleep(PATIENCE, undefined, { ref: false })]);
+  }
+
+  /** @throws what it said last, when it ended instead */
+  async #ready(): Promise<void> {
+    let ended: string | null = null;
+    this.#ended.then((said) => {
+      ended = said;
+    });
+    const deadline = Date.now() + PATIENCE;
+    for (;;) {
+      try {
+        return await this.#query("select 1");
+      } catch (error) {
+        if (ended !== null) throw new Error(`PostgreSQL does not start: ${ended}`);
+        if (Date.now() > deadline) throw error;
+        await sleep(20);
+      }
+    }
+  }
+
+  async #query(text: string): Promise<void> {
+    const client = new pg.Client({ connectionString: this.url("postgres") });
+    // told to the one who waits for connect or query
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      await client.query(text);
+    } finally {
+      await client.end();
+    }
+  }
+}
+
+/** The command that runs another as somebody whom PostgreSQL accepts: it refuses to run as root. */
+async function asSomebodyElse(dir: string): Promise<string[]> {
+  if (process.getuid?.() !== 0) return ["env"];
+  const users = (await readFile("/etc/passwd", "utf8")).split("\n").map((line) => line.split(":"));
+  const user = ["postgres", "nobody"].flatMap((name) => users.filter(([known]) => known === name))[0];
+  if (user === undefined) throw new Error("there is neither a user postgres nor nobody to run PostgreSQL as");
+  const [, , uid = "", gid = ""] = user;
+  await chown(dir, Number(uid), Number(gid));
+  return ["setpriv", "--reuid", uid, "--regid", gid, "--clear-groups", "--"];
+}

@@ -1,0 +1,120 @@
+/** What an amphora is told is what the store says: every attribute that a spec has, under its name. */
+import { randomUUID } from "node:crypto";
+import t from "tap";
+import { specOf, VIP_INTERFACE } from "../../controller/amphorae/spec.ts";
+import type { Port } from "../../controller/drivers/network.ts";
+import type { Tree } from "../../controller/store/tree.ts";
+import { parseSpec } from "../../templates/spec.ts";
+import { aHealthMonitor, aListener, aLoadBalancer, aMember, anAmphora, aPool } from "../support/tree.ts";
+
+const port: Port = {
+  id: randomUUID(),
+  network_id: randomUUID(),
+  subnet_id: randomUUID(),
+  address: "10.77.0.7",
+  prefix_length: 24,
+  gateway: "10.77.0.1",
+  mac: "fa:00:00:00:00:01",
+  mtu: 1400,
+};
+
+t.test("a load balancer without parts is its address, its place and its revision", async (t) => {
+  const loadBalancer = aLoadBalancer({ revision: 7, vip_address: "10.77.0.5", admin_state_up: false });
+  const amphora = anAmphora(loadBalancer);
+  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, amphora, port));
+  t.strictSame(spec, {
+    revision: 7,
+    amphora_id: amphora.id,
+    loadbalancer_id: loadBalancer.id,
+    role: "STANDALONE",
+    admin_state_up: false,
+    interfaces: [
+      {
+        name: VIP_INTERFACE,
+        mac: "fa:00:00:00:00:01",
+        mtu: 1400,
+        addresses: ["10.77.0.7/24"],
+        routes: [{ destination: "0.0.0.0/0", via: "10.77.0.1" }],
+      },
+    ],
+    vips: ["10.77.0.5"],
+    listeners: [],
+    pools: [],
+  });
+});
+
+t.test("on an IPv6 subnet, the way out is the IPv6 one", async (t) => {
+  const loadBalancer = aLoadBalancer({ vip_address: "2001:db8::5" });
+  const six = { ...port, address: "2001:db8::7", prefix_length: 64, gateway: "2001:db8::1" };
+  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, anAmphora(loadBalancer), six));
+  t.match(spec.interfaces, [{ addresses: ["2001:db8::7/64"], routes: [{ destination: "::/0", via: "2001:db8::1" }] }]);
+});
+
+t.test("every part says all that it has to say", async (t) => {
+  const { tree, rows } = aTree();
+  const spec = parseSpec(specOf(tree, anAmphora(tree.loadBalancer), port));
+  t.match(spec.listeners, [pick(rows.listener, Object.keys(spec.listeners[0] ?? {}))]);
+  const [pool] = spec.pools;
+  t.equal(spec.pools.length, 1);
+  const { members, health_monitor, ...own } = pool ?? { members: [], health_monitor: null };
+  t.strictSame(own, pick(rows.pool, Object.keys(own)));
+  t.strictSame(members, [pick(rows.member, Object.keys(members[0] ?? {}))]);
+  t.strictSame(health_monitor, pick(rows.monitor, Object.keys(health_monitor ?? {})));
+});
+
+t.test("a health monitor without HTTP says nothing of HTTP", async (t) => {
+  const { tree, rows } = aTree();
+  const nothing = { http_method: null, http_version: null, url_path: null, expected_codes: null, domain_name: null };
+  const healthMonitor = { ...rows.monitor, type: "TCP" as const, ...nothing };
+  const bare: Tree = { ...tree, pools: [{ pool: rows.pool, members: [], healthMonitor }] };
+  const [pool] = parseSpec(specOf(bare, anAmphora(tree.loadBalancer), port)).pools;
+  t.match(pool?.health_monitor, { type: "TCP", http_method: "GET", url_path: "/", expected_codes: "200" });
+  const silent: Tree = { ...tree, pools: [{ pool: rows.pool, members: [], healthMonitor: null }] };
+  t.equal(specOf(silent, anAmphora(tree.loadBalancer), port).pools?.[0]?.health_monitor, null);
+});
+
+/** Rows in which nothing has its default. */
+function aTree() {
+  const loadBalancer = aLoadBalancer();
+  const pool = aPool(loadBalancer, { protocol: "TCP", lb_algorithm: "SOURCE_IP", admin_state_up: false });
+  const listener = aListener(loadBalancer, {
+    protocol: "TCP",
+    protocol_port: 5432,
+    default_pool_id: pool.id,
+    admin_state_up: false,
+    connection_limit: 12,
+    timeout_client_data: 1,
+    timeout_member_connect: 2,
+    timeout_member_data: 3,
+    timeout_tcp_inspect: 4,
+  });
+  const member = aMember(pool, {
+    address: "192.0.2.1",
+    protocol_port: 99,
+    weight: 0,
+    backup: true,
+    admin_state_up: false,
+    monitor_address: "192.0.2.2",
+    monitor_port: 100,
+  });
+  const monitor = aHealthMonitor(pool, {
+    type: "HTTP",
+    delay: 11,
+    timeout: 12,
+    max_retries: 4,
+    max_retries_down: 5,
+    admin_state_up: false,
+    http_method: "HEAD",
+    http_version: 1.1,
+    url_path: "/up",
+    expected_codes: "204",
+    domain_name: "example.org",
+  });
+  const pools = [{ pool, members: [member], healthMonitor: monitor }];
+  const tree: Tree = { loadBalancer, listeners: [listener], pools };
+  return { tree, rows: { listener, pool, member, monitor } };
+}
+
+function pick(row: object, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(row).filter(([name]) => names.includes(name)));
+}
