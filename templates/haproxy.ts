@@ -8,6 +8,7 @@ const ALGORITHMS: Record<PoolSpec["lb_algorithm"], string> = {
   ROUND_ROBIN: "roundrobin",
   LEAST_CONNECTIONS: "leastconn",
   SOURCE_IP: "source",
+  SOURCE_IP_PORT: "hash src,concat(:,sess.src_port)",
 };
 
 interface ServerView {
@@ -47,6 +48,8 @@ interface FrontendView {
   maxconn: number | null;
   clientTimeout: number;
   inspectDelay: number | null;
+  /** a variable, for the hash: a converter takes no second sample */
+  keepsSourcePort: boolean;
   backend: string | null;
 }
 
@@ -97,6 +100,7 @@ function frontendView(spec: AmphoraSpec, listener: ListenerSpec): FrontendView {
     maxconn: listener.connection_limit > 0 ? listener.connection_limit : null,
     clientTimeout: listener.timeout_client_data,
     inspectDelay: listener.timeout_tcp_inspect > 0 ? listener.timeout_tcp_inspect : null,
+    keepsSourcePort: pool?.lb_algorithm === "SOURCE_IP_PORT",
     backend: pool === undefined ? null : backendName(pool, listener),
   };
 }
@@ -120,7 +124,7 @@ function backendView(spec: AmphoraSpec, name: string, pool: PoolSpec, listener: 
     http: pool.protocol === "HTTP",
     balance: ALGORITHMS[pool.lb_algorithm],
     // only a consistent hash takes weights that change at run time (manual, "hash-type")
-    consistent: pool.lb_algorithm === "SOURCE_IP",
+    consistent: pool.lb_algorithm === "SOURCE_IP" || pool.lb_algorithm === "SOURCE_IP_PORT",
     connectTimeout: listener.timeout_member_connect,
     serverTimeout: listener.timeout_member_data,
     check: monitor === null ? null : checkView(monitor, spec.vips[0] ?? null),

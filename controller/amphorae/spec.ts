@@ -28,6 +28,9 @@ export function specOf(tree: Tree, amphora: Amphora, port: Port): AmphoraSpecInp
       },
     ],
     vips: [loadBalancer.vip_address],
+    lvs_tcp_timeout: loadBalancer.lvs_tcp_timeout,
+    lvs_tcpfin_timeout: loadBalancer.lvs_tcpfin_timeout,
+    lvs_udp_timeout: loadBalancer.lvs_udp_timeout,
     listeners: tree.listeners.map(listenerSpec),
     pools: tree.pools.map(poolSpec),
   };

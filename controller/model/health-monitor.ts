@@ -4,7 +4,6 @@ import {
   checkSeconds,
   domainName,
   expectedCodes,
-  HEALTH_MONITOR_TYPES,
   HTTP_METHODS,
   HTTP_VERSIONS,
   urlPath,
@@ -23,7 +22,7 @@ export const healthMonitor = defineResource({
   attributes: {
     id: common.id,
     name: common.name,
-    type: oneOf(HEALTH_MONITOR_TYPES, { write: "create", doc: "How members are checked." }),
+    type: oneOf(["HTTP", "TCP"], { write: "create", doc: "How members are checked." }),
     delay: integer(checkSeconds, { doc: "Seconds between two checks." }),
     timeout: integer(checkSeconds, { doc: "Seconds until a check has failed." }),
     max_retries: integer(checkRetries, { doc: "Successes in a row until a member is ONLINE." }),

@@ -1,4 +1,4 @@
-import { connectionLimit, LISTENER_PROTOCOLS, milliseconds, port, uuid } from "../../templates/fields.ts";
+import { connectionLimit, milliseconds, port, uuid } from "../../templates/fields.ts";
 import { constant, integer, oneOf, optionalText, references, text } from "./attribute.ts";
 import * as common from "./common.ts";
 import { defineResource, type Row } from "./resource.ts";
@@ -15,7 +15,7 @@ export const listener = defineResource({
     provisioning_status: common.provisioningStatus,
     operating_status: common.operatingStatus,
     admin_state_up: common.adminStateUp,
-    protocol: oneOf(LISTENER_PROTOCOLS, { write: "create", doc: "What clients speak." }),
+    protocol: oneOf(["HTTP", "TCP"], { write: "create", doc: "What clients speak." }),
     protocol_port: integer(port, { write: "create", doc: "The port clients connect to." }),
     connection_limit: integer(
       connectionLimit.refine((limit) => limit !== 0, "must be -1 (no limit) or at least 1"),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { LB_ALGORITHMS, POOL_PROTOCOLS, uuid } from "../../templates/fields.ts";
+import { LB_ALGORITHMS, uuid } from "../../templates/fields.ts";
 import { constant, derived, oneOf, placement, references, text } from "./attribute.ts";
 import * as common from "./common.ts";
 import { defineResource, type Row } from "./resource.ts";
@@ -16,7 +16,7 @@ export const pool = defineResource({
     provisioning_status: common.provisioningStatus,
     operating_status: common.operatingStatus,
     admin_state_up: common.adminStateUp,
-    protocol: oneOf(POOL_PROTOCOLS, { write: "create", doc: "What members speak." }),
+    protocol: oneOf(["HTTP", "TCP"], { write: "create", doc: "What members speak." }),
     lb_algorithm: oneOf(LB_ALGORITHMS, { doc: "How a member is chosen." }),
     session_persistence: constant(null, "How a client stays with its member."),
     project_id: common.project,

@@ -86,7 +86,11 @@ export const arbitrarySpec: fc.Arbitrary<AmphoraSpec> = fc
     });
     const all: ListenerInput[] = listeners.map(({ pool: index, ...fields }, i) => {
       const behind = made[index];
-      return listener(i + 1, { ...fields, default_pool_id: behind?.id ?? null, protocol: behind?.protocol ?? "TCP" });
+      return listener(i + 1, {
+        ...fields,
+        default_pool_id: behind?.id ?? null,
+        protocol: behind?.protocol === "HTTP" ? "HTTP" : "TCP",
+      });
     });
     return parseSpec(specInput({ admin_state_up, vips, pools: made, listeners: all }));
   });

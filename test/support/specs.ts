@@ -6,7 +6,17 @@ export type PoolInput = NonNullable<AmphoraSpecInput["pools"]>[number];
 export type MemberInput = NonNullable<PoolInput["members"]>[number];
 export type MonitorInput = NonNullable<PoolInput["health_monitor"]>;
 
-const KINDS = { amphora: 1, loadBalancer: 2, listener: 3, pool: 4, member: 5, monitor: 6 } as const;
+const KINDS = {
+  amphora: 1,
+  loadBalancer: 2,
+  listener: 3,
+  pool: 4,
+  member: 5,
+  monitor: 6,
+  certificate: 7,
+  policy: 8,
+  rule: 9,
+} as const;
 
 /** The same UUID for the same kind and number, each time. */
 export function idOf(kind: keyof typeof KINDS, number = 1): string {

@@ -38,6 +38,10 @@ t.test("a load balancer without parts is its address, its place and its revision
       },
     ],
     vips: ["10.77.0.5"],
+    lvs_tcp_timeout: 300,
+    lvs_tcpfin_timeout: 120,
+    lvs_udp_timeout: 300,
+    certificates: [],
     listeners: [],
     pools: [],
   });
@@ -56,9 +60,10 @@ t.test("every part says all that it has to say", async (t) => {
   t.match(spec.listeners, [pick(rows.listener, Object.keys(spec.listeners[0] ?? {}))]);
   const [pool] = spec.pools;
   t.equal(spec.pools.length, 1);
-  const { members, health_monitor, ...own } = pool ?? { members: [], health_monitor: null };
+  const { members, health_monitor, tls, session_persistence, ...own } = pool ?? {};
+  t.strictSame([tls, session_persistence], [null, null]);
   t.strictSame(own, pick(rows.pool, Object.keys(own)));
-  t.strictSame(members, [pick(rows.member, Object.keys(members[0] ?? {}))]);
+  t.strictSame(members, [pick(rows.member, Object.keys(members?.[0] ?? {}))]);
   t.strictSame(health_monitor, pick(rows.monitor, Object.keys(health_monitor ?? {})));
 });
 

@@ -65,6 +65,8 @@ t.test("what is no object is refused as a whole", async (t) => {
   }
 });
 
+const CERTIFICATE = { id: idOf("certificate"), certificate: pem("CERTIFICATE"), private_key: pem("PRIVATE KEY") };
+
 /** One fault each: the document and the path that must be named. */
 const FAULTS: Record<string, [document: unknown, path: string]> = {
   "an unknown field": [specBut({ vip: "10.77.0.5" }), ""],
@@ -86,7 +88,7 @@ const FAULTS: Record<string, [document: unknown, path: string]> = {
   "a VIP with a prefix length": [specBut({ vips: ["10.77.0.5/24"] }), "vips[0]"],
   "port 0": [withListener({ protocol_port: 0 }), "listeners[0].protocol_port"],
   "port 65536": [withListener({ protocol_port: 65_536 }), "listeners[0].protocol_port"],
-  "an unknown protocol": [withListener({ protocol: "SCTP" }), "listeners[0].protocol"],
+  "an unknown protocol": [withListener({ protocol: "QUIC" }), "listeners[0].protocol"],
   "a connection limit below -1": [withListener({ connection_limit: -2 }), "listeners[0].connection_limit"],
   "a time beyond HAProxy's": [withListener({ timeout_client_data: 2_147_483_648 }), "listeners[0].timeout_client_data"],
   "a negative time": [withListener({ timeout_member_data: -1 }), "listeners[0].timeout_member_data"],
@@ -146,6 +148,79 @@ const FAULTS: Record<string, [document: unknown, path: string]> = {
     specBut({ pools: [pool(1, [], { protocol: "TCP" })] }),
     "listeners[0].default_pool_id",
   ],
+  "a UDP and a TCP pool mixed up": [
+    specBut({ listeners: [listener(1, { protocol: "UDP" })] }),
+    "listeners[0].default_pool_id",
+  ],
+  "a TERMINATED_HTTPS listener without TLS": [withListener({ protocol: "TERMINATED_HTTPS" }), "listeners[0].tls"],
+  "TLS on an HTTP listener": [withTls({}, "HTTP"), "listeners[0].tls"],
+  "a certificate that is not there": [
+    withTls({ certificate_ids: [idOf("certificate", 9)] }),
+    "listeners[0].tls.certificate_ids[0]",
+  ],
+  "client certificates without an authority": [
+    withTls({ client_authentication: "OPTIONAL" }),
+    "listeners[0].tls.client_ca",
+  ],
+  "a cipher list with a space": [withTls({ ciphers: "HIGH MEDIUM" }), "listeners[0].tls.ciphers"],
+  "something between two PEM blocks": [
+    specBut({ certificates: [{ ...CERTIFICATE, certificate: `${pem("CERTIFICATE")}x\n${pem("CERTIFICATE")}` }] }),
+    "certificates[0].certificate",
+  ],
+  "a key that is a certificate": [
+    specBut({ certificates: [{ ...CERTIFICATE, private_key: pem("CERTIFICATE") }] }),
+    "certificates[0].private_key",
+  ],
+  "a client certificate's header where there is none": [
+    withListener({ insert_headers: ["X-SSL-Client-CN"] }),
+    "listeners[0].insert_headers[0]",
+  ],
+  "a redirection to an HTTP listener": [
+    specBut({ listeners: [listener(1, { redirect_listener_id: idOf("listener", 2) }), listener(2)] }),
+    "listeners[0].redirect_listener_id",
+  ],
+  "a redirection to nowhere": [
+    withListener({ redirect_listener_id: idOf("listener", 9) }),
+    "listeners[0].redirect_listener_id",
+  ],
+  "a policy without its target": [withPolicy({ action: "REDIRECT_TO_URL" }), "listeners[0].l7policies[0].redirect_url"],
+  "a policy to a pool that is not there": [
+    withPolicy({ action: "REDIRECT_TO_POOL", redirect_pool_id: idOf("pool", 9) }),
+    "listeners[0].l7policies[0].redirect_pool_id",
+  ],
+  "a redirection to another scheme": [
+    withPolicy({ action: "REDIRECT_TO_URL", redirect_url: "ftp://example.com/" }),
+    "listeners[0].l7policies[0].redirect_url",
+  ],
+  "a rule on a header without its name": [withRule({ type: "HEADER" }), "listeners[0].l7policies[0].rules[0].key"],
+  "a rule on a path with a name": [withRule({ key: "x" }), "listeners[0].l7policies[0].rules[0].key"],
+  "a header's name with a colon": [withRule({ type: "HEADER", key: "a:b" }), "listeners[0].l7policies[0].rules[0].key"],
+  "a file type that begins with something": [
+    withRule({ type: "FILE_TYPE", compare_type: "STARTS_WITH" }),
+    "listeners[0].l7policies[0].rules[0].compare_type",
+  ],
+  "a value with a line end": [withRule({ value: "a\nb" }), "listeners[0].l7policies[0].rules[0].value"],
+  "a verification result in words": [
+    withRule({ type: "SSL_VERIFY_RESULT", value: "ok" }),
+    "listeners[0].l7policies[0].rules[0].value",
+  ],
+  "a cookie's name for persistence without cookies": [
+    withPersistence({ type: "SOURCE_IP", cookie_name: "JSESSIONID" }),
+    "pools[0].session_persistence.cookie_name",
+  ],
+  "persistence by a cookie that has no name": [
+    withPersistence({ type: "APP_COOKIE" }),
+    "pools[0].session_persistence.cookie_name",
+  ],
+  "a netmask with a hole": [
+    withPersistence({ type: "SOURCE_IP", persistence_granularity: "255.0.255.0" }),
+    "pools[0].session_persistence.persistence_granularity",
+  ],
+  "a UDP check of an HTTP pool": [withMonitor({ type: "UDP-CONNECT" }), "pools[0].health_monitor.type"],
+  "TLS towards UDP members": [
+    specBut({ listeners: [], pools: [pool(1, [], { protocol: "UDP", tls: {} })] }),
+    "pools[0].tls",
+  ],
 };
 
 for (const [what, [document, path]] of Object.entries(FAULTS)) {
@@ -187,6 +262,11 @@ function problemsOf(document: unknown): readonly SpecProblem[] {
   return [];
 }
 
+/** What is no certificate, but has the form of one. */
+function pem(label: string): string {
+  return `-----BEGIN ${label}-----\nAAAA\n-----END ${label}-----\n`;
+}
+
 /** The usual spec, but for these fields, whatever they hold. */
 function specBut(changes: object): object {
   return { ...specInput(), ...changes };
@@ -202,6 +282,23 @@ function withMember(changes: object): object {
 
 function withMonitor(changes: object): object {
   return specBut({ pools: [{ ...pool(1, []), health_monitor: { ...monitor(), ...changes } }] });
+}
+
+function withTls(changes: object, protocol = "TERMINATED_HTTPS"): object {
+  const tls = { certificate_ids: [idOf("certificate")], ...changes };
+  return specBut({ certificates: [CERTIFICATE], listeners: [{ ...listener(1), protocol, tls }] });
+}
+
+function withPolicy(changes: object): object {
+  return withListener({ l7policies: [{ id: idOf("policy"), action: "REJECT", ...changes }] });
+}
+
+function withRule(changes: object): object {
+  return withPolicy({ rules: [{ id: idOf("rule"), type: "PATH", compare_type: "EQUAL_TO", value: "/", ...changes }] });
+}
+
+function withPersistence(session_persistence: object): object {
+  return specBut({ pools: [{ ...pool(1, []), session_persistence }] });
 }
 
 function nic(changes: object = {}) {

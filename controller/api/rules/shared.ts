@@ -1,6 +1,6 @@
 /** What several resources' rules need. */
 import ipaddr from "ipaddr.js";
-import type { ListenerProtocol, PoolProtocol } from "../../../templates/fields.ts";
+import { type ListenerProtocol, POOLS_OF_LISTENERS, type PoolProtocol } from "../../../templates/fields.ts";
 import { type Listener, listener } from "../../model/listener.ts";
 import { type Pool, pool } from "../../model/pool.ts";
 import { type Connection, findRow, untyped } from "../../store/rows.ts";
@@ -20,15 +20,9 @@ export async function requireListener(db: Connection, id: string): Promise<Liste
   return row;
 }
 
-/** Which pool protocols a listener's protocol goes with. */
-const COMPATIBLE: Readonly<Record<ListenerProtocol, readonly PoolProtocol[]>> = {
-  HTTP: ["HTTP"],
-  TCP: ["TCP"],
-};
-
 /** @throws {ApiError} 400 */
 export function checkProtocols(listenerProtocol: ListenerProtocol, poolProtocol: PoolProtocol): void {
-  if (COMPATIBLE[listenerProtocol].includes(poolProtocol)) return;
+  if (POOLS_OF_LISTENERS[listenerProtocol].includes(poolProtocol)) return;
   throw new ApiError(
     400,
     `Validation failure: The pool protocol '${poolProtocol}' is invalid while the listener protocol is '${listenerProtocol}'.`,
