@@ -222,8 +222,19 @@ async function assemble(
     onHeartbeat: (heartbeat) => health.heard(heartbeat),
     log,
   });
-  const admin = { userId: "admin", projectId: settings["admin-project"], roles: ["admin"] };
-  const engine = new Engine({ store, network, settling, settleWait: settings["settle-wait-ms"] });
+  const admin = { userId: "admin", projectId: settings["admin-project"], roles: ["admin"], system: false };
+  const engine = new Engine({
+    store,
+    network,
+    settling,
+    settleWait: settings["settle-wait-ms"],
+    quotas: settings.quotas,
+    defaults: {
+      flavorId: settings["default-flavor"] || null,
+      availabilityZone: settings["default-availability-zone"] || null,
+    },
+    computeFlavors: settings["compute-flavors"].map(({ name }) => name),
+  });
   const app = createApp(new StaticIdentity([{ token, caller: admin }]), createRouter(engine), log);
   return {
     settings,

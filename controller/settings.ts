@@ -4,6 +4,8 @@ import { z } from "zod";
 import { HEARTBEAT_PORT } from "../agent/protocol.ts";
 import { ipAddress, port, prefix, uuid } from "../templates/fields.ts";
 import { rangeOf, toNumber } from "./drivers/local/addresses.ts";
+import { quotaLimit } from "./model/quota.ts";
+import { QUOTA_NAMES, type QuotaName } from "./model/resource.ts";
 
 const name = z.string().min(1).max(255);
 const positive = z.int().min(1);
@@ -20,6 +22,21 @@ const subnet = z.strictObject({
   "last-address": ipAddress.optional(),
   mtu: z.int().min(1280).max(65_535).default(1500),
 });
+
+const computeFlavor = z.strictObject({ name, cpus: positive, "memory-mib": positive });
+
+/** The reference's sizes: small I and II, medium I and II, large I. */
+const COMPUTE_FLAVORS = [
+  { name: "601", cpus: 1, "memory-mib": 2048 },
+  { name: "602", cpus: 2, "memory-mib": 4096 },
+  { name: "603", cpus: 4, "memory-mib": 8192 },
+  { name: "604", cpus: 8, "memory-mib": 16_384 },
+  { name: "605", cpus: 16, "memory-mib": 32_768 },
+];
+
+function byQuota<T>(value: T): Record<QuotaName, T> {
+  return Object.fromEntries(QUOTA_NAMES.map((each) => [each, value])) as Record<QuotaName, T>;
+}
 
 /** The subnet that there is when settings declare none. */
 export const DEFAULT_SUBNET_ID = "5b1f6a2e-7d34-4c0b-9a51-0e77a4c5d001";
@@ -78,6 +95,26 @@ export const SETTINGS = {
     default: "sqlite",
     value: "URL",
     doc: "sqlite (a file in data-dir), or postgresql://user:password@host/name.",
+  }),
+  quotas: setting(z.strictObject(byQuota(quotaLimit.default(-1))), {
+    default: byQuota(-1),
+    doc: "How many of each kind a project may have, where it has no quota of its own; -1: any number.",
+    example: QUOTA_NAMES.map((name) => `  ${name}: -1`).join("\n"),
+  }),
+  "compute-flavors": setting(z.array(computeFlavor), {
+    default: COMPUTE_FLAVORS,
+    doc: "The sizes of amphorae that a flavor's profile may name.",
+    example: COMPUTE_FLAVORS.map(
+      (each) => `  - { name: "${each.name}", cpus: ${each.cpus}, memory-mib: ${each["memory-mib"]} }`,
+    ).join("\n"),
+  }),
+  "default-flavor": setting(z.union([uuid, z.literal("")]), {
+    default: "",
+    doc: "The flavor of a load balancer that names none. Empty: one amphora of the smallest size.",
+  }),
+  "default-availability-zone": setting(z.string().max(255), {
+    default: "",
+    doc: "The availability zone of a load balancer that names none. Empty: none.",
   }),
   compute: setting(z.enum(["local"]), { default: "local", value: "DRIVER", doc: "What amphorae run on: local." }),
   network: setting(z.enum(["local"]), { default: "local", value: "DRIVER", doc: "What connects them: local." }),

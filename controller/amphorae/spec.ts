@@ -2,8 +2,10 @@
 import type { AmphoraSpecInput } from "../../templates/spec.ts";
 import type { Port } from "../drivers/network.ts";
 import type { Amphora } from "../model/amphora.ts";
-import type { Listener } from "../model/listener.ts";
-import type { PoolTree, Tree } from "../store/tree.ts";
+import type { ListenerTree, PoolTree, Tree } from "../store/tree.ts";
+
+type ListenerInput = NonNullable<AmphoraSpecInput["listeners"]>[number];
+type PoolInput = NonNullable<AmphoraSpecInput["pools"]>[number];
 
 /** The name of the tenant's first interface inside an amphora. */
 export const VIP_INTERFACE = "eth1";
@@ -36,7 +38,8 @@ export function specOf(tree: Tree, amphora: Amphora, port: Port): AmphoraSpecInp
   };
 }
 
-function listenerSpec(row: Listener): NonNullable<AmphoraSpecInput["listeners"]>[number] {
+function listenerSpec({ listener: row, policies }: ListenerTree): ListenerInput {
+  const headers = Object.entries(row.insert_headers) as [keyof typeof row.insert_headers, string][];
   return {
     id: row.id,
     admin_state_up: row.admin_state_up,
@@ -48,15 +51,37 @@ function listenerSpec(row: Listener): NonNullable<AmphoraSpecInput["listeners"]>
     timeout_member_connect: row.timeout_member_connect,
     timeout_member_data: row.timeout_member_data,
     timeout_tcp_inspect: row.timeout_tcp_inspect,
+    allowed_cidrs: row.allowed_cidrs,
+    insert_headers: headers.flatMap(([name, wanted]) => (wanted === "true" ? [name] : [])),
+    redirect_listener_id: row.redirect_listener_id,
+    l7policies: policies.map(({ policy, rules }) => ({
+      id: policy.id,
+      admin_state_up: policy.admin_state_up,
+      action: policy.action,
+      redirect_pool_id: policy.redirect_pool_id,
+      redirect_url: policy.redirect_url,
+      redirect_prefix: policy.redirect_prefix,
+      ...(policy.redirect_http_code === null ? {} : { redirect_http_code: policy.redirect_http_code }),
+      rules: rules.map((rule) => ({
+        id: rule.id,
+        admin_state_up: rule.admin_state_up,
+        type: rule.type,
+        compare_type: rule.compare_type,
+        key: rule.key,
+        value: rule.value,
+        invert: rule.invert,
+      })),
+    })),
   };
 }
 
-function poolSpec({ pool, members, healthMonitor }: PoolTree): NonNullable<AmphoraSpecInput["pools"]>[number] {
+function poolSpec({ pool, members, healthMonitor }: PoolTree): PoolInput {
   return {
     id: pool.id,
     admin_state_up: pool.admin_state_up,
     protocol: pool.protocol,
     lb_algorithm: pool.lb_algorithm,
+    session_persistence: persistence(pool),
     members: members.map((row) => ({
       id: row.id,
       admin_state_up: row.admin_state_up,
@@ -81,6 +106,17 @@ function poolSpec({ pool, members, healthMonitor }: PoolTree): NonNullable<Ampho
             domain_name: healthMonitor.domain_name,
             ...httpCheck(healthMonitor),
           },
+  };
+}
+
+function persistence({ session_persistence: given }: PoolTree["pool"]): PoolInput["session_persistence"] {
+  if (given === null) return null;
+  const { type, cookie_name, persistence_timeout, persistence_granularity } = given;
+  return {
+    type,
+    cookie_name,
+    persistence_granularity,
+    ...(persistence_timeout === null ? {} : { persistence_timeout }),
   };
 }
 

@@ -47,26 +47,45 @@ function isObject(value: unknown): value is Record<string, unknown> {
  * @throws {ApiError} 400 when it is missing, no object, or not alone
  */
 export function rootObject(resource: Resource, body: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const { name } = resource;
-  const root = body[name];
-  if (root === undefined) throw new ApiError(400, `The body must hold the object "${name}".`);
-  const others = Object.keys(body).filter((key) => key !== name);
-  if (others.length > 0) {
-    throw new ApiError(400, `Unknown attribute for argument ${name}: ${shortened(others.join(", "))}`);
-  }
+  return rootUnder(resource.name, body);
+}
+
+/** @throws {ApiError} 400 */
+export function rootUnder(name: string, body: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const root = alone(name, "object", body);
   if (!isObject(root)) throw invalidField(name, root, "It must be an object.");
   return root;
 }
 
+/** The objects of a list under a root key. @throws {ApiError} 400 */
+export function rootList(name: string, body: Readonly<Record<string, unknown>>): Record<string, unknown>[] {
+  const root = alone(name, "list", body);
+  if (!Array.isArray(root) || !root.every(isObject)) throw invalidField(name, root, "It must be a list of objects.");
+  return root;
+}
+
+function alone(name: string, kind: string, body: Readonly<Record<string, unknown>>): unknown {
+  const root = body[name];
+  if (root === undefined) throw new ApiError(400, `The body must hold the ${kind} "${name}".`);
+  const others = Object.keys(body).filter((key) => key !== name);
+  if (others.length === 0) return root;
+  throw new ApiError(400, `Unknown attribute for argument ${name}: ${shortened(others.join(", "))}`);
+}
+
 /**
  * What a client asks a new object to be: everything it may set, with defaults in place.
+ * @param fixed attributes that are known already, and not the client's to set here
  * @throws {ApiError} 400 naming the attribute
  */
-export function valuesForCreate<R extends Resource>(resource: R, root: Readonly<Record<string, unknown>>): Given<R> {
-  const given = readValues(resource, root, (attribute) => attribute.write !== "never");
+export function valuesForCreate<R extends Resource>(
+  resource: R,
+  root: Readonly<Record<string, unknown>>,
+  fixed: readonly string[] = [],
+): Given<R> {
+  const given = readValues(resource, root, ({ write }, name) => write !== "never" && !fixed.includes(name));
   const values: Record<string, unknown> = {};
   for (const [field, attribute] of Object.entries(resource.attributes)) {
-    if (attribute.write === "never" || attribute.write === "internal") continue;
+    if (attribute.write === "never" || attribute.write === "internal" || fixed.includes(field)) continue;
     const value = given[field] ?? attribute.default;
     if (value === undefined && attribute.required) {
       throw new ApiError(400, `Invalid input for field/attribute ${field}. Mandatory field missing.`);
@@ -88,10 +107,10 @@ export function valuesForUpdate<R extends Resource>(
   return readValues(resource, root, (attribute) => attribute.write === "always") as Partial<Row<R>>;
 }
 
-function readValues(
+export function readValues(
   resource: Resource,
   root: Readonly<Record<string, unknown>>,
-  writable: (attribute: Attribute) => boolean,
+  writable: (attribute: Attribute, name: string) => boolean,
 ): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(root)) {
@@ -100,13 +119,13 @@ function readValues(
     if (attribute === undefined || attribute.write === "internal") {
       throw new ApiError(400, `Unknown attribute for argument ${resource.name}: ${shortened(key)}`);
     }
-    if (!writable(attribute)) throw invalidField(key, value, "It can't be set here.");
+    if (!writable(attribute, field)) throw invalidField(key, value, "It can't be set here.");
     values[field] = readValue(key, attribute, value);
   }
   return values;
 }
 
-function readValue(field: string, attribute: Attribute, value: unknown): unknown {
+export function readValue(field: string, attribute: Attribute, value: unknown): unknown {
   if (value === null) {
     if (attribute.nullable || attribute.default !== undefined) return attribute.default ?? null;
     throw invalidField(field, value, "It can't be null.");

@@ -3,16 +3,14 @@
 /** A person or program that has shown a valid token. */
 export interface Caller {
   readonly userId: string;
+  /** "" for a token that is of no project */
   readonly projectId: string;
   readonly roles: readonly string[];
+  /** whether the token is for the deployment as a whole (Keystone's `system_scope`) */
+  readonly system: boolean;
 }
 
 export interface IdentityDriver {
-  /** Whose token it is; null: nobody's. */
+  /** Whose token it is; null: nobody's. @throws {ApiError} 503 when that can't be found out now */
   authenticate(token: string): Promise<Caller | null>;
-}
-
-/** May see and change what belongs to every project. */
-export function isAdmin(caller: Caller): boolean {
-  return caller.roles.includes("admin") || caller.roles.includes("load-balancer_admin");
 }

@@ -2,13 +2,30 @@
 import { type SelectQueryBuilder, sql } from "kysely";
 import type { Attribute } from "../model/attribute.ts";
 import type { Resource } from "../model/resource.ts";
+import type { Dialect } from "../store/database.ts";
 import { type Connection, columnsOf, findRow, untyped } from "../store/rows.ts";
 import { ApiError, invalidField } from "./errors.ts";
 
 export const MAX_PAGE = 1000;
 
+/** How a list can be restricted by tags (Octavia, "Filtering by tags"). */
+const TAG_FILTERS = {
+  tags: { all: true, not: false },
+  "tags-any": { all: false, not: false },
+  "not-tags": { all: true, not: true },
+  "not-tags-any": { all: false, not: true },
+} as const;
+
+interface TagFilter {
+  readonly words: readonly string[];
+  /** whether each of the words must be there, or one of them */
+  readonly all: boolean;
+  readonly not: boolean;
+}
+
 export interface ListQuery {
   readonly filters: readonly { readonly column: string; readonly values: readonly unknown[] }[];
+  readonly tags: readonly TagFilter[];
   readonly sort: readonly { readonly column: string; readonly descending: boolean }[];
   readonly limit: number;
   readonly marker: string | null;
@@ -23,10 +40,11 @@ const CONTROLS = new Set(["fields", "limit", "marker", "sort", "sort_key", "sort
 export function parseListQuery(resource: Resource, parameters: URLSearchParams): ListQuery {
   return {
     filters: filters(resource, parameters),
+    tags: tagFilters(resource, parameters),
     sort: sort(resource, parameters),
     limit: limit(parameters),
     marker: parameters.get("marker"),
-    reverse: boolean("page_reverse", parameters.get("page_reverse") ?? "false"),
+    reverse: parseBoolean("page_reverse", parameters.get("page_reverse") ?? "false"),
     fields: fields(parameters),
   };
 }
@@ -45,7 +63,7 @@ function filterable(resource: Resource, name: string): Attribute | undefined {
 }
 
 function filters(resource: Resource, parameters: URLSearchParams): ListQuery["filters"] {
-  const names = [...new Set(parameters.keys())].filter((name) => !CONTROLS.has(name));
+  const names = [...new Set(parameters.keys())].filter((name) => !CONTROLS.has(name) && !isTagFilter(name));
   return names.map((name) => {
     const attribute = filterable(resource, name);
     if (attribute === undefined) throw new ApiError(400, `Unknown filter for ${resource.plural}: ${name}`);
@@ -56,8 +74,22 @@ function filters(resource: Resource, parameters: URLSearchParams): ListQuery["fi
   });
 }
 
+function isTagFilter(name: string): name is keyof typeof TAG_FILTERS {
+  return Object.hasOwn(TAG_FILTERS, name);
+}
+
+/** `tags=red,blue`: both of them. */
+function tagFilters(resource: Resource, parameters: URLSearchParams): TagFilter[] {
+  return [...new Set(parameters.keys())].filter(isTagFilter).map((name) => {
+    if (!("tags" in resource.attributes)) throw new ApiError(400, `Unknown filter for ${resource.plural}: ${name}`);
+    const words = parameters.getAll(name).flatMap((each) => each.split(","));
+    if (words.some((word) => word.includes("\0"))) throw invalidField(name, words, "It holds control characters.");
+    return { ...TAG_FILTERS[name], words: [...new Set(words.filter((word) => word !== ""))] };
+  });
+}
+
 function filterValue(name: string, attribute: Attribute, text: string): unknown {
-  if (attribute.column === "boolean") return boolean(name, text);
+  if (attribute.column === "boolean") return parseBoolean(name, text);
   if (attribute.column === "text") {
     if (text.includes("\0")) throw invalidField(name, text, "It holds control characters.");
     return text;
@@ -69,14 +101,15 @@ function filterValue(name: string, attribute: Attribute, text: string): unknown 
   throw invalidField(name, text, "It must be a number of at most 32 bits.");
 }
 
-function boolean(name: string, text: string): boolean {
+/** @throws {ApiError} 400 */
+export function parseBoolean(name: string, text: string): boolean {
   const lower = text.toLowerCase();
   if (lower === "true" || lower === "1") return true;
   if (lower === "false" || lower === "0") return false;
   throw invalidField(name, text, "It must be true or false.");
 }
 
-function limit(parameters: URLSearchParams): number {
+export function limit(parameters: URLSearchParams): number {
   const text = parameters.get("limit");
   if (text === null) return MAX_PAGE;
   if (!/^[1-9]\d{0,8}$/.test(text)) throw invalidField("limit", text, "It must be a whole number of at least 1.");
@@ -91,7 +124,8 @@ function sort(resource: Resource, parameters: URLSearchParams): ListQuery["sort"
     ...parameters.getAll("sort").flatMap((each) => each.split(",")),
     ...keys.map((key, i) => `${key}:${directions[i] ?? "asc"}`),
   ].filter((word) => word !== "");
-  const order = (words.length > 0 ? words : ["created_at"]).map((word) => {
+  const usual = "created_at" in resource.attributes ? "created_at" : resource.key;
+  const order = (words.length > 0 ? words : [usual]).map((word) => {
     const [key = "", direction = "asc", ...rest] = word.split(":");
     if (filterable(resource, key) === undefined)
       throw invalidField("sort", key, "There is nothing of that name to sort by.");
@@ -101,9 +135,8 @@ function sort(resource: Resource, parameters: URLSearchParams): ListQuery["sort"
     return { column: key === "tenant_id" ? "project_id" : key, descending: direction === "desc" };
   });
   const unique = order.filter((each, i) => order.findIndex((other) => other.column === each.column) === i);
-  return unique.some((each) => each.column === "id") || !("id" in resource.attributes)
-    ? unique
-    : [...unique, { column: "id", descending: false }];
+  const last = { column: resource.key, descending: false };
+  return unique.some((each) => each.column === last.column) ? unique : [...unique, last];
 }
 
 export interface Page {
@@ -122,6 +155,7 @@ type Query = SelectQueryBuilder<Record<string, Record<string, unknown>>, string,
  */
 export async function selectPage(
   connection: Connection,
+  dialect: Dialect,
   resource: Resource,
   query: ListQuery,
   fixed: Readonly<Record<string, unknown>>,
@@ -130,6 +164,7 @@ export async function selectPage(
   let select: Query = db.selectFrom(resource.table).select(columnsOf(resource));
   for (const [column, value] of Object.entries(fixed)) select = select.where(column, "=", value);
   for (const { column, values } of query.filters) select = select.where(column, "in", values);
+  for (const filter of query.tags) select = select.where(tagged(dialect, filter));
   if (query.marker !== null) select = await after(connection, resource, query, select, query.marker);
   for (const { column, descending } of query.sort) {
     select = select.orderBy(sortable(resource, column), descending === query.reverse ? "asc" : "desc");
@@ -137,7 +172,23 @@ export async function selectPage(
   const found = await select.limit(query.limit + 1).execute();
   const rows = found.slice(0, query.limit);
   if (query.reverse) rows.reverse();
-  return { rows, ids: rows.map(({ id }) => String(id)), more: found.length > query.limit };
+  return { rows, ids: rows.map((row) => String(row[resource.key])), more: found.length > query.limit };
+}
+
+function tagged(dialect: Dialect, { words, all, not }: TagFilter) {
+  const list = JSON.stringify(words);
+  const column = sql.ref("tags");
+  const given = sql`(select value from json_each(${list}))`;
+  const any =
+    dialect === "postgresql"
+      ? sql<boolean>`exists (select 1 from jsonb_array_elements_text(${column}) as has where has in (select jsonb_array_elements_text(${list}::jsonb)))`
+      : sql<boolean>`exists (select 1 from json_each(${column}) as has where has.value in ${given})`;
+  const each =
+    dialect === "postgresql"
+      ? sql<boolean>`${column} @> ${list}::jsonb`
+      : sql<boolean>`not exists (select 1 from json_each(${list}) as wanted where wanted.value not in (select value from json_each(${column})))`;
+  const found = all ? each : any;
+  return not ? sql<boolean>`not (${found})` : found;
 }
 
 /** Restricts the query to what comes after the row with that id, in the order of the query. */

@@ -1,18 +1,24 @@
-/** Load balancers themselves: their VIP, removal with or without their parts, failover, statistics. */
+/** Load balancers themselves: their VIPs, their parts made in one go, removal with or without them, failover, statistics. */
 import { randomUUID } from "node:crypto";
-import type { SelectQueryBuilder } from "kysely";
-import type { Counters } from "../../agent/protocol.ts";
 import { NetworkRequestError } from "../drivers/network.ts";
-import { loadBalancer } from "../model/load-balancer.ts";
+import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import { PARTS } from "../model/resources.ts";
+import type { Trx } from "../store/database.ts";
 import { doomEverything } from "../store/load-balancers.ts";
-import { type Connection, insertRow, newRow, timestamp, untyped, updateRow } from "../store/rows.ts";
-import type { Tables } from "../store/tables.ts";
-import { valuesForCreate, valuesForUpdate } from "./body.ts";
-import { authorize, type Engine } from "./engine.ts";
+import { type Connection, newRow, timestamp, untyped, updateRow } from "../store/rows.ts";
+import { valuesForUpdate } from "./body.ts";
+import type { Engine } from "./engine.ts";
 import { ApiError, invalidField } from "./errors.ts";
+import { everythingOf } from "./full-answer.ts";
 import type { Caller } from "./identity.ts";
+import { parseNode } from "./nesting.ts";
+import { addWithin, precheck } from "./parts.ts";
+import { placementOf } from "./placement.ts";
+import { authorize } from "./policy.ts";
+import type { Given } from "./rules/rules.ts";
 import { relatedIds } from "./rules/shared.ts";
+
+type GivenLoadBalancer = Given<typeof loadBalancer>;
 
 export class LoadBalancers {
   readonly #engine: Engine;
@@ -21,45 +27,24 @@ export class LoadBalancers {
     this.#engine = engine;
   }
 
+  /** @returns the load balancer with everything that was made within it */
   async create(caller: Caller, root: Record<string, unknown>): Promise<Record<string, unknown>> {
-    const { store, network, settling } = this.#engine.options;
-    const given = valuesForCreate(loadBalancer, root);
+    const node = parseNode(loadBalancer, root);
+    const given = node.given as GivenLoadBalancer;
     const projectId = given.project_id || caller.projectId;
-    authorize(caller, projectId);
-    if (given.flavor_id) throw invalidField("flavor_id", given.flavor_id, `Flavor ${given.flavor_id} not found.`);
-    if (given.availability_zone) {
-      throw invalidField("availability_zone", given.availability_zone, "There is no such availability zone.");
-    }
+    authorize(caller, "write", projectId);
+    if (projectId === "")
+      throw new ApiError(400, "Invalid input for field/attribute project_id. Mandatory field missing.");
     checkQos(given.vip_qos_policy_id);
-    const id = randomUUID();
-    const row = await store.transaction(async (trx) => {
-      const vip = await network
-        .reserveVip(trx, id, {
-          vip_address: given.vip_address ?? "",
-          vip_port_id: given.vip_port_id ?? "",
-          vip_subnet_id: given.vip_subnet_id ?? "",
-          vip_network_id: given.vip_network_id ?? "",
-        })
-        .catch(asApiError);
-      const row = newRow(loadBalancer, {
-        ...given,
-        id,
-        provisioning_status: "PENDING_CREATE",
-        operating_status: "OFFLINE",
-        project_id: projectId,
-        created_at: timestamp(),
-        vip_address: vip.address,
-        vip_port_id: vip.id,
-        vip_subnet_id: vip.subnet_id,
-        vip_network_id: vip.network_id,
-        provider: "amphora",
-        due_at: Date.now(),
-      });
-      await insertRow(trx, loadBalancer, row);
-      return row;
-    });
-    settling.wake();
-    return this.#engine.present(loadBalancer, row, loadBalancerViews);
+    await precheck(null, node);
+    return this.#engine.create(
+      caller,
+      (trx) => this.#row(trx, given, projectId),
+      async (change) => {
+        await addWithin(change, node);
+        return everythingOf(change);
+      },
+    );
   }
 
   async update(caller: Caller, id: string, root: Record<string, unknown>): Promise<Record<string, unknown>> {
@@ -83,46 +68,69 @@ export class LoadBalancers {
         await doomEverything(trx, id);
         await updateRow(trx, loadBalancer, id, { doomed: true });
       },
-      "PENDING_DELETE",
+      { status: "PENDING_DELETE" },
     );
   }
 
   async failover(caller: Caller, id: string): Promise<void> {
-    await this.#engine.change(caller, id, async ({ trx }) => {
-      await updateRow(trx, loadBalancer, id, { failover: true });
+    await this.#engine.change(
+      caller,
+      id,
+      async ({ trx }) => {
+        await updateRow(trx, loadBalancer, id, { failover: true });
+      },
+      { action: "administer" },
+    );
+  }
+
+  async #row(trx: Trx, given: GivenLoadBalancer, projectId: string): Promise<LoadBalancer> {
+    const { store, defaults } = this.#engine.options;
+    const id = randomUUID();
+    const placement = await placementOf(store, trx, given, defaults);
+    const vip = await this.#reserve(trx, id, {
+      vip_address: given.vip_address ?? "",
+      vip_port_id: given.vip_port_id ?? "",
+      vip_subnet_id: given.vip_subnet_id ?? "",
+      vip_network_id: given.vip_network_id ?? "",
+    });
+    const additional = [];
+    for (const { subnet_id, ip_address = "", port_id = "" } of given.additional_vips ?? []) {
+      const others = [vip.subnet_id, ...additional.map((each) => each.subnet_id)];
+      if (others.includes(subnet_id)) {
+        throw invalidField("additional_vips", subnet_id, "Each VIP needs a subnet of its own.");
+      }
+      const port = await this.#reserve(trx, id, {
+        vip_address: ip_address,
+        vip_port_id: port_id,
+        vip_subnet_id: subnet_id,
+        vip_network_id: vip.network_id,
+      });
+      additional.push({ subnet_id: port.subnet_id, ip_address: port.address, port_id: port.id });
+    }
+    return newRow(loadBalancer, {
+      ...given,
+      ...placement,
+      id,
+      provisioning_status: "PENDING_CREATE",
+      operating_status: "OFFLINE",
+      project_id: projectId,
+      created_at: timestamp(),
+      vip_address: vip.address,
+      vip_port_id: vip.id,
+      vip_subnet_id: vip.subnet_id,
+      vip_network_id: vip.network_id,
+      additional_vips: additional,
+      provider: "amphora",
+      due_at: Date.now(),
     });
   }
 
-  async stats(caller: Caller, id: string): Promise<Counters> {
-    await this.#engine.requireRow(loadBalancer, caller, id);
-    const { db } = this.#engine.options.store;
-    return statistics(db, db.selectFrom("listeners").select("id").where("loadbalancer_id", "=", id));
+  #reserve(...[trx, id, request]: Parameters<Engine["options"]["network"]["reserveVip"]>) {
+    return this.#engine.options.network.reserveVip(trx, id, request).catch((error: unknown) => {
+      if (error instanceof NetworkRequestError) throw new ApiError(error.status, error.message);
+      throw error;
+    });
   }
-}
-
-/** The sum over every amphora, of the listeners that the query finds or that the ids name. */
-export async function statistics(
-  db: Connection,
-  listeners: readonly string[] | SelectQueryBuilder<Tables, "listeners", { id: string }>,
-): Promise<Counters> {
-  const row = await db
-    .selectFrom("listener_statistics")
-    .select(({ fn }) => [
-      fn.sum<number | null>("active_connections").as("active_connections"),
-      fn.sum<number | null>("total_connections").as("total_connections"),
-      fn.sum<number | null>("bytes_in").as("bytes_in"),
-      fn.sum<number | null>("bytes_out").as("bytes_out"),
-      fn.sum<number | null>("request_errors").as("request_errors"),
-    ])
-    .where("listener_id", "in", listeners)
-    .executeTakeFirstOrThrow();
-  return {
-    bytes_in: Number(row.bytes_in ?? 0),
-    bytes_out: Number(row.bytes_out ?? 0),
-    active_connections: Number(row.active_connections ?? 0),
-    total_connections: Number(row.total_connections ?? 0),
-    request_errors: Number(row.request_errors ?? 0),
-  };
 }
 
 export async function loadBalancerViews(
@@ -157,9 +165,4 @@ async function checkNoParts(db: Connection, id: string): Promise<void> {
 function checkQos(policyId: string | null | undefined): void {
   if (policyId)
     throw invalidField("vip_qos_policy_id", policyId, "The network of this deployment has no QoS policies.");
-}
-
-function asApiError(error: unknown): never {
-  if (error instanceof NetworkRequestError) throw new ApiError(error.status, error.message);
-  throw error;
 }

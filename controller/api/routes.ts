@@ -1,33 +1,52 @@
 /** Which path leads where. */
 import Router from "@koa/router";
-import type { Context } from "koa";
 import { amphora } from "../model/amphora.ts";
+import { l7policy } from "../model/l7policy.ts";
 import { listener } from "../model/listener.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
 import { pool } from "../model/pool.ts";
 import type { Resource, Row } from "../model/resource.ts";
-import { readJson, rootObject } from "./body.ts";
-import { type Engine, viewsOf } from "./engine.ts";
-import { ApiError, invalidField } from "./errors.ts";
-import { type Caller, isAdmin } from "./identity.ts";
+import { amphoraRoutes } from "./amphorae.ts";
+import { noViews, type Views, viewsOf } from "./answers.ts";
+import { readJson, rootList, rootObject } from "./body.ts";
+import { Catalogue, type CatalogueRules } from "./catalogue.ts";
+import type { Engine } from "./engine.ts";
 import { fields, type ListQuery, pageLinks, parseListQuery } from "./listing.ts";
-import { LoadBalancers, loadBalancerViews, statistics } from "./load-balancers.ts";
+import { LoadBalancers, loadBalancerViews } from "./load-balancers.ts";
+import { replaceMembers } from "./members-batch.ts";
+import { Parts } from "./parts.ts";
+import { authorize } from "./policy.ts";
+import { providerRoutes } from "./providers.ts";
+import { quotaRoutes } from "./quota-routes.ts";
+import { caller, empty, flagParameter, id, origin, parameters, within } from "./requests.ts";
+import {
+  availabilityZoneProfileRules,
+  availabilityZoneRules,
+  flavorProfileRules,
+  flavorRules,
+} from "./rules/catalogue.ts";
 import { healthMonitorRules } from "./rules/health-monitor.ts";
+import { l7policyRules } from "./rules/l7policy.ts";
+import { l7ruleRules } from "./rules/l7rule.ts";
 import { listenerRules } from "./rules/listener.ts";
 import { memberRules } from "./rules/member.ts";
 import { poolRules } from "./rules/pool.ts";
 import type { PartRules } from "./rules/rules.ts";
+import { statistics } from "./statistics.ts";
+import { statusTree } from "./status-tree.ts";
 import { versionDocument } from "./versions.ts";
 
-const BASES = ["/v2.0/lbaas", "/v2/lbaas", "/v2.0/octavia", "/v2/octavia", "/v2.0", "/v2"];
+/** The same API under every name that clients call it by. */
+export const BASES = ["/v2.0/lbaas", "/v2/lbaas", "/v2.0/octavia", "/v2/octavia", "/v2.0", "/v2"];
 type Parents = Readonly<Record<string, Resource>>;
-type Views = Parameters<Engine["list"]>[4];
 
 export function createRouter(engine: Engine): Router {
   const router = new Router();
-  router.get("/", (context) => {
-    context.body = versionDocument(origin(context));
-  });
+  for (const path of ["/", "/v2", "/v2.0"]) {
+    router.get(path, (context) => {
+      context.body = versionDocument(origin(context));
+    });
+  }
   router.get("/healthcheck", (context) => {
     context.body = "OK";
   });
@@ -36,12 +55,27 @@ export function createRouter(engine: Engine): Router {
   partRoutes(v2, engine, listenerRules, "/listeners");
   partRoutes(v2, engine, poolRules, "/pools");
   partRoutes(v2, engine, memberRules, "/pools/:pool_id/members", { pool_id: pool });
+  partRoutes(v2, engine, l7policyRules, "/l7policies");
+  partRoutes(v2, engine, l7ruleRules, "/l7policies/:l7policy_id/rules", { l7policy_id: l7policy });
   partRoutes(v2, engine, healthMonitorRules, "/healthmonitors");
   v2.get("/listeners/:id/stats", async (context) => {
     const row = await engine.requireRow(listener, caller(context), id(context));
     context.body = { stats: await statistics(engine.options.store.db, [row.id]) };
   });
+  v2.put("/pools/:id/members", async (context) => {
+    const bodies = rootList("members", await readJson(context));
+    await replaceMembers(engine, caller(context), id(context), bodies, flagParameter(context, "additive_only"));
+    empty(context, 202);
+  });
+  for (const rules of [flavorRules, availabilityZoneRules, availabilityZoneProfileRules]) {
+    catalogueRoutes(v2, engine, rules);
+  }
+  catalogueRoutes(v2, engine, flavorProfileRules(engine.options.computeFlavors));
+  quotaRoutes(v2, engine);
+  providerRoutes(v2);
+  adminOnly(v2, "/amphorae");
   amphoraRoutes(v2, engine);
+  readRoutes(v2, engine, amphora, "/amphorae", {}, noViews);
   for (const base of BASES) router.use(base, v2.routes());
   return router;
 }
@@ -52,16 +86,16 @@ function loadBalancerRoutes(router: Router, engine: Engine): void {
   readRoutes(router, engine, loadBalancer, path, {}, loadBalancerViews);
   router.post(path, async (context) => {
     const root = rootObject(loadBalancer, await readJson(context));
-    context.status = 201;
     context.body = { loadbalancer: await service.create(caller(context), root) };
+    context.status = 201;
   });
   router.put(`${path}/:id`, async (context) => {
     const root = rootObject(loadBalancer, await readJson(context));
-    context.status = 202;
     context.body = { loadbalancer: await service.update(caller(context), id(context), root) };
+    context.status = 202;
   });
   router.delete(`${path}/:id`, async (context) => {
-    await service.remove(caller(context), id(context), cascade(context));
+    await service.remove(caller(context), id(context), flagParameter(context, "cascade"));
     empty(context, loadBalancer.deleteStatus);
   });
   router.put(`${path}/:id/failover`, async (context) => {
@@ -69,8 +103,17 @@ function loadBalancerRoutes(router: Router, engine: Engine): void {
     empty(context, 202);
   });
   router.get(`${path}/:id/stats`, async (context) => {
-    context.body = { stats: await service.stats(caller(context), id(context)) };
+    const { db } = engine.options.store;
+    const row = await engine.requireRow(loadBalancer, caller(context), id(context));
+    const listeners = db.selectFrom("listeners").select("id").where("loadbalancer_id", "=", row.id);
+    context.body = { stats: await statistics(db, listeners) };
   });
+  for (const name of ["status", "statuses"]) {
+    router.get(`${path}/:id/${name}`, async (context) => {
+      const row = await engine.requireRow(loadBalancer, caller(context), id(context));
+      context.body = { statuses: await engine.options.store.snapshot((trx) => statusTree(trx, row)) };
+    });
+  }
 }
 
 /** @param inPath parameters of the path that are columns of the resource, and what they name */
@@ -82,30 +125,51 @@ function partRoutes<R extends Resource>(
   inPath: Parents = {},
 ): void {
   const { resource } = rules;
+  const parts = new Parts(engine);
   readRoutes(router, engine, resource, path, inPath, viewsOf(rules));
   router.post(path, async (context) => {
     const root = rootObject(resource, await readJson(context));
+    context.body = { [resource.name]: await parts.create(rules, caller(context), root, context.params) };
     context.status = 201;
-    context.body = { [resource.name]: await engine.createPart(rules, caller(context), root, context.params) };
   });
   router.put(`${path}/:id`, async (context) => {
     const root = rootObject(resource, await readJson(context));
-    const row = await engine.updatePart(rules, caller(context), id(context), root, within(context, inPath));
-    context.status = 202;
+    const row = await parts.update(rules, caller(context), id(context), root, within(context, Object.keys(inPath)));
     context.body = { [resource.name]: row };
+    context.status = 202;
   });
   router.delete(`${path}/:id`, async (context) => {
-    await engine.removePart(rules, caller(context), id(context), within(context, inPath));
+    await parts.remove(rules, caller(context), id(context), within(context, Object.keys(inPath)));
     empty(context, resource.deleteStatus);
   });
 }
 
-function amphoraRoutes(router: Router, engine: Engine): void {
-  router.use("/amphorae", (context, next) => {
-    if (!isAdmin(caller(context))) throw new ApiError(403, "Policy does not allow this request to be performed.");
+function catalogueRoutes(router: Router, engine: Engine, rules: CatalogueRules): void {
+  const { resource, path, isPublic } = rules;
+  const catalogue = new Catalogue(engine);
+  if (!isPublic) adminOnly(router, path);
+  readRoutes(router, engine, resource, path, {}, noViews);
+  router.post(path, async (context) => {
+    const root = rootObject(resource, await readJson(context));
+    context.body = { [resource.name]: await catalogue.create(rules, caller(context), root) };
+    context.status = 201;
+  });
+  router.put(`${path}/:id`, async (context) => {
+    const root = rootObject(resource, await readJson(context));
+    context.body = { [resource.name]: await catalogue.update(rules, caller(context), id(context), root) };
+  });
+  router.delete(`${path}/:id`, async (context) => {
+    await catalogue.remove(rules, caller(context), id(context));
+    empty(context, resource.deleteStatus);
+  });
+}
+
+/** @throws {ApiError} 403 for everybody else, whatever is asked */
+function adminOnly(router: Router, path: string): void {
+  router.use(path, (context, next) => {
+    authorize(caller(context), "administer");
     return next();
   });
-  readRoutes(router, engine, amphora, "/amphorae", {}, async () => new Map());
 }
 
 function readRoutes<R extends Resource>(
@@ -116,52 +180,18 @@ function readRoutes<R extends Resource>(
   inPath: Parents,
   views: Views,
 ): void {
+  const columns = Object.keys(inPath);
   router.get(path, async (context) => {
     const query: ListQuery = parseListQuery(resource, parameters(context));
     for (const [name, parent] of Object.entries(inPath)) {
       await engine.requireRow(parent, caller(context), String(context.params[name]));
     }
-    const page = await engine.list(resource, caller(context), query, within(context, inPath), views);
+    const page = await engine.list(resource, caller(context), query, within(context, columns), views);
     const links = pageLinks(page, query, `${origin(context)}${context.path}`, parameters(context));
     context.body = { [resource.plural]: page.rows, [`${resource.plural}_links`]: links };
   });
   router.get(`${path}/:id`, async (context) => {
-    const row: Row<R> = await engine.requireRow(resource, caller(context), id(context), within(context, inPath));
+    const row: Row<R> = await engine.requireRow(resource, caller(context), id(context), within(context, columns));
     context.body = { [resource.name]: await engine.present(resource, row, views, fields(parameters(context))) };
   });
-}
-
-/** Not Koa's `URL`, which there is none of when the Host header is missing or makes none. */
-function parameters(context: Context): URLSearchParams {
-  return new URLSearchParams(context.querystring);
-}
-
-/** The scheme and host that the client used. */
-function origin(context: Context): string {
-  return `${context.protocol}://${context.host}`;
-}
-
-/** Without a body: Koa would write the status in words. */
-function empty(context: Context, status: number): void {
-  context.body = null;
-  context.status = status;
-}
-
-function caller(context: Context): Caller {
-  return context.state.caller;
-}
-
-function id(context: Context): string {
-  return String(context.params.id);
-}
-
-function within(context: Context, inPath: Parents): Record<string, string> {
-  return Object.fromEntries(Object.keys(inPath).map((name) => [name, String(context.params[name])]));
-}
-
-function cascade(context: Context): boolean {
-  const text = parameters(context).get("cascade") ?? "false";
-  const lower = text.toLowerCase();
-  if (lower !== "true" && lower !== "false") throw invalidField("cascade", text, "It must be true or false.");
-  return lower === "true";
 }

@@ -196,7 +196,11 @@ function presentStatuses({ loadBalancer, listeners, pools }: Tree): ReadonlyMap<
     ...members,
     ...(healthMonitor === null ? [] : [healthMonitor]),
   ]);
-  return new Map([loadBalancer, ...listeners, ...parts].map(({ id, operating_status }) => [id, operating_status]));
+  const served = listeners.flatMap(({ listener, policies }) => [
+    listener,
+    ...policies.flatMap(({ policy, rules }) => [policy, ...rules]),
+  ]);
+  return new Map([loadBalancer, ...served, ...parts].map(({ id, operating_status }) => [id, operating_status]));
 }
 
 async function writeStatuses(trx: Trx, statuses: Statuses, now: ReadonlyMap<string, string>): Promise<void> {

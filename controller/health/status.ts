@@ -22,6 +22,8 @@ export interface Statuses {
   readonly pools: ReadonlyMap<string, OperatingStatus>;
   readonly members: ReadonlyMap<string, OperatingStatus>;
   readonly health_monitors: ReadonlyMap<string, OperatingStatus>;
+  readonly l7policies: ReadonlyMap<string, OperatingStatus>;
+  readonly l7rules: ReadonlyMap<string, OperatingStatus>;
 }
 
 /** @param reports of the amphorae that have spoken lately; none: everything is OFFLINE */
@@ -31,6 +33,11 @@ export function statusesOf(tree: Tree, reports: readonly HealthReport[]): Status
   const pools = new Map<string, OperatingStatus>();
   const monitors = new Map<string, OperatingStatus>();
   const listeners = new Map<string, OperatingStatus>();
+  const policies = new Map<string, OperatingStatus>();
+  const rules = new Map<string, OperatingStatus>();
+  /** what amphorae say nothing of does what it is set to, as long as one of them serves */
+  const works = (part: { readonly admin_state_up: boolean }) =>
+    enabled && reports.length > 0 && part.admin_state_up ? "ONLINE" : "OFFLINE";
 
   for (const part of tree.pools) {
     const statuses = part.members.map((member) => memberStatus(part, member, reports));
@@ -38,13 +45,14 @@ export function statusesOf(tree: Tree, reports: readonly HealthReport[]): Status
       members.set(member.id, enabled ? (statuses[i] ?? "OFFLINE") : "OFFLINE");
     });
     pools.set(part.pool.id, enabled ? poolStatus(part, reports, statuses) : "OFFLINE");
-    if (part.healthMonitor !== null) {
-      const works = enabled && reports.length > 0 && part.healthMonitor.admin_state_up;
-      monitors.set(part.healthMonitor.id, works ? "ONLINE" : "OFFLINE");
-    }
+    if (part.healthMonitor !== null) monitors.set(part.healthMonitor.id, works(part.healthMonitor));
   }
-  for (const listener of tree.listeners) {
+  for (const { listener, policies: own } of tree.listeners) {
     listeners.set(listener.id, enabled ? listenerStatus(listener, reports) : "OFFLINE");
+    for (const part of own) {
+      policies.set(part.policy.id, works(part.policy));
+      for (const rule of part.rules) rules.set(rule.id, works(rule));
+    }
   }
   return {
     load_balancers: new Map([
@@ -54,6 +62,8 @@ export function statusesOf(tree: Tree, reports: readonly HealthReport[]): Status
     pools,
     members,
     health_monitors: monitors,
+    l7policies: policies,
+    l7rules: rules,
   };
 }
 
@@ -91,8 +101,13 @@ function listenerStatus(listener: Listener, reports: readonly HealthReport[]): O
 
 /** Pools that a listener uses: what nobody reaches does not make the load balancer worse. */
 function used(tree: Tree, pools: ReadonlyMap<string, OperatingStatus>): OperatingStatus[] {
-  const open = tree.listeners.filter((listener) => listener.admin_state_up);
-  const ids = new Set(open.flatMap((listener) => listener.default_pool_id ?? []));
+  const open = tree.listeners.filter(({ listener }) => listener.admin_state_up);
+  const ids = new Set(
+    open.flatMap(({ listener, policies }) => [
+      listener.default_pool_id,
+      ...policies.map(({ policy }) => (policy.admin_state_up ? policy.redirect_pool_id : null)),
+    ]),
+  );
   return [...pools].filter(([id]) => ids.has(id)).map(([, status]) => status);
 }
 

@@ -79,6 +79,30 @@ function wholeNumber<T>(schema: z.ZodType<T>) {
   );
 }
 
+const MAX_JSON_TEXT = 4096;
+
+/** An object, or JSON text of one; kept as text, which stays as it was given. */
+export function jsonText(schema: z.ZodType): z.ZodType<string> {
+  return z.unknown().transform((given, context) => {
+    const written = typeof given === "string" ? given : JSON.stringify(given);
+    const fault = (message: string, path: PropertyKey[] = []) => {
+      context.addIssue({ code: "custom", message, path, input: given });
+      return z.NEVER;
+    };
+    if (written === undefined || written.length > MAX_JSON_TEXT) {
+      return fault(`must be an object, or JSON text of one, of at most ${MAX_JSON_TEXT} characters`);
+    }
+    let value: unknown;
+    try {
+      value = JSON.parse(written);
+    } catch {
+      return fault("must be an object, or JSON text of one");
+    }
+    const issue = schema.safeParse(value).error?.issues[0];
+    return issue === undefined ? written : fault(issue.message, issue.path);
+  });
+}
+
 type Optional<T> = Omit<Options<T | null>, "default">;
 
 export const text = (schema: z.ZodType<string>, options: Options<string>) => declare(schema, "text", options, false);
@@ -89,8 +113,8 @@ export const optionalText = <T extends string>(schema: z.ZodType<T>, options: Op
 export const integer = (schema: z.ZodType<number>, options: Options<number>) =>
   declare<number, "integer">(wholeNumber(schema), "integer", options, false);
 
-export const optionalInteger = (schema: z.ZodType<number>, options: Optional<number>) =>
-  declare<number | null, "integer">(wholeNumber(schema.nullable()), "integer", { ...options, default: null }, true);
+export const optionalInteger = <T extends number>(schema: z.ZodType<T>, options: Optional<T>) =>
+  declare<T | null, "integer">(wholeNumber(schema.nullable()), "integer", { ...options, default: null }, true);
 
 export const optionalReal = <T extends number>(schema: z.ZodType<T>, options: Optional<T>) =>
   declare<T | null, "real">(schema.nullable(), "real", { ...options, default: null }, true);
@@ -102,6 +126,17 @@ export const oneOf = <const V extends readonly [string, ...string[]]>(values: V,
 
 export const json = <T>(schema: z.ZodType<T>, options: Options<T>) => declare(schema, "json", options, false);
 
+export const optionalJson = <T>(schema: z.ZodType<T>, options: Optional<T>) =>
+  declare<T | null, "json">(schema.nullable(), "json", { ...options, default: null }, true);
+
+/** A list of distinct words out of a few. */
+export function someOf<const V extends readonly [string, ...string[]]>(values: V) {
+  return z
+    .array(z.enum(values))
+    .min(1)
+    .refine((list) => new Set(list).size === list.length, "holds a value twice");
+}
+
 /** A reference given at creation that decides where the object goes; not kept under this name. */
 export const placement = (doc: string) =>
   declare<string | null, null>(uuid.nullable(), null, { write: "create", hidden: true, default: null, doc }, true);
@@ -111,7 +146,3 @@ export const derived = <T>(schema: z.ZodType<T>, doc: string) => declare(schema,
 
 /** A list of `{id}` of related resources. */
 export const references = (doc: string) => derived(z.array(z.strictObject({ id: z.string() })), doc);
-
-/** The same value for every resource until the feature behind it is there; it can't be set. */
-export const constant = <T>(value: T, doc: string) =>
-  declare<T, null>(z.custom<T>(), null, { doc, write: "never", default: value }, value === null);

@@ -1,7 +1,7 @@
 /** Attributes that many resources have, word for word the same. */
 import { z } from "zod";
-import { uuid } from "../../templates/fields.ts";
-import { flag, json, oneOf, optionalText, plainText, text } from "./attribute.ts";
+import { ALPN_PROTOCOLS, cipherList, TLS_VERSIONS, uuid } from "../../templates/fields.ts";
+import { flag, json, oneOf, optionalJson, optionalText, plainText, someOf, text } from "./attribute.ts";
 import { OPERATING_STATUSES, PROVISIONING_STATUSES } from "./status.ts";
 
 const NAME_LENGTH = 255;
@@ -33,6 +33,14 @@ export const operatingStatus = oneOf(OPERATING_STATUSES, {
   write: "never",
   doc: "How it does, as the amphorae see it.",
 });
+/** The one provider, under both its names; `octavia` is the older one. */
+export const PROVIDERS = ["amphora", "octavia"] as const;
+export const provider = text(z.enum(PROVIDERS), { doc: "The provider; octavia is another name for amphora." });
+/** A secret or container in the key manager: its URL, or its id. */
+export const secretRef = plainText(NAME_LENGTH).min(1);
+export const tlsCiphers = optionalText(cipherList, { doc: "Ciphers, OpenSSL format, joined by colons." });
+export const tlsVersions = optionalJson(someOf(TLS_VERSIONS), { doc: "TLS versions." });
+export const alpnProtocols = optionalJson(someOf(ALPN_PROTOCOLS), { doc: "ALPN protocols, the preferred one first." });
 /** Wanted gone: kept until the amphorae have let go of it, whatever its status says meanwhile. */
 export const doomed = flag({ write: "internal", default: false, doc: "To be removed." });
 /** The load balancer that a part belongs to, where the part's parent decides it. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ipAddress, uuid } from "../../templates/fields.ts";
-import { flag, integer, optionalInteger, optionalText, plainText, references, text } from "./attribute.ts";
+import { flag, integer, json, optionalInteger, optionalText, plainText, references, text } from "./attribute.ts";
 import * as common from "./common.ts";
 import { defineResource, type Row } from "./resource.ts";
 
@@ -9,11 +9,19 @@ const timeout = z
   .min(1)
   .max(86_400 * 31);
 
+/** What is not given is chosen when it is created. */
+const additionalVip = z.strictObject({
+  subnet_id: uuid,
+  ip_address: ipAddress.optional(),
+  port_id: uuid.optional(),
+});
+
 export const loadBalancer = defineResource({
   name: "loadbalancer",
   plural: "loadbalancers",
   title: "Load Balancer",
   table: "load_balancers",
+  quota: "load_balancer",
   attributes: {
     id: common.id,
     name: common.name,
@@ -28,9 +36,14 @@ export const loadBalancer = defineResource({
     vip_port_id: text(uuid, { write: "create", default: "", doc: "The port of the VIP." }),
     vip_subnet_id: text(uuid, { write: "create", default: "", doc: "The subnet of the VIP." }),
     vip_network_id: text(uuid, { write: "create", default: "", doc: "The network of the VIP." }),
+    additional_vips: json(z.array(additionalVip).max(8), {
+      write: "create",
+      default: [],
+      doc: "Further addresses, each on a subnet of its own of the same network.",
+    }),
     listeners: references("Its listeners."),
     pools: references("Its pools."),
-    provider: text(z.enum(["amphora", "octavia"]), {
+    provider: text(z.enum(common.PROVIDERS), {
       write: "create",
       default: "amphora",
       doc: "The provider; octavia is another name for amphora.",

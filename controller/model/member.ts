@@ -8,6 +8,7 @@ export const member = defineResource({
   plural: "members",
   title: "Member",
   table: "members",
+  quota: "member",
   attributes: {
     id: common.id,
     name: common.name,

@@ -1,14 +1,30 @@
 import { z } from "zod";
-import { LB_ALGORITHMS, uuid } from "../../templates/fields.ts";
-import { constant, derived, oneOf, placement, references, text } from "./attribute.ts";
+import {
+  checkSeconds,
+  LB_ALGORITHMS,
+  POOL_PROTOCOLS,
+  persistenceGranularity,
+  SESSION_PERSISTENCE_TYPES,
+  token,
+  uuid,
+} from "../../templates/fields.ts";
+import { derived, flag, oneOf, optionalJson, optionalText, placement, references, text } from "./attribute.ts";
 import * as common from "./common.ts";
 import { defineResource, type Row } from "./resource.ts";
+
+const sessionPersistence = z.strictObject({
+  type: z.enum(SESSION_PERSISTENCE_TYPES),
+  cookie_name: token.nullable().default(null),
+  persistence_timeout: checkSeconds.nullable().default(null),
+  persistence_granularity: persistenceGranularity.nullable().default(null),
+});
 
 export const pool = defineResource({
   name: "pool",
   plural: "pools",
   title: "Pool",
   table: "pools",
+  quota: "pool",
   attributes: {
     id: common.id,
     name: common.name,
@@ -16,25 +32,29 @@ export const pool = defineResource({
     provisioning_status: common.provisioningStatus,
     operating_status: common.operatingStatus,
     admin_state_up: common.adminStateUp,
-    protocol: oneOf(["HTTP", "TCP"], { write: "create", doc: "What members speak." }),
+    protocol: oneOf(POOL_PROTOCOLS, { write: "create", doc: "What members speak." }),
     lb_algorithm: oneOf(LB_ALGORITHMS, { doc: "How a member is chosen." }),
-    session_persistence: constant(null, "How a client stays with its member."),
+    session_persistence: optionalJson(sessionPersistence, {
+      doc: "How a client stays with its member; cookie_name with APP_COOKIE, the others on UDP, SCTP and FORWARD_TCP.",
+    }),
     project_id: common.project,
     loadbalancers: references("Its load balancer."),
-    listeners: references("The listeners whose default pool it is."),
-    l7policies: constant([], "The policies that send requests to it."),
+    listeners: references("The listeners that send to it, by default or by a policy."),
+    l7policies: references("The policies that send requests to it."),
     created_at: common.createdAt,
     updated_at: common.updatedAt,
     healthmonitor_id: derived(z.string().nullable(), "Its health monitor."),
     members: references("Its members."),
     tags: common.tags,
-    tls_container_ref: constant(null, "The client certificate that members are shown."),
-    ca_tls_container_ref: constant(null, "The authority of members' certificates."),
-    crl_container_ref: constant(null, "Revoked member certificates."),
-    tls_enabled: constant(false, "Whether members are spoken to over TLS."),
-    tls_ciphers: constant(null, "Ciphers, OpenSSL format."),
-    tls_versions: constant(null, "TLS versions."),
-    alpn_protocols: constant(null, "ALPN protocols."),
+    tls_container_ref: optionalText(common.secretRef, { doc: "The client certificate that members are shown." }),
+    ca_tls_container_ref: optionalText(common.secretRef, {
+      doc: "Who signs members' certificates; null: not checked.",
+    }),
+    crl_container_ref: optionalText(common.secretRef, { doc: "Revoked member certificates." }),
+    tls_enabled: flag({ default: false, doc: "Whether members are spoken to over TLS." }),
+    tls_ciphers: common.tlsCiphers,
+    tls_versions: common.tlsVersions,
+    alpn_protocols: common.alpnProtocols,
 
     listener_id: placement("The listener whose default pool it becomes; or else loadbalancer_id."),
     loadbalancer_id: text(uuid, {

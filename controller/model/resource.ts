@@ -1,6 +1,18 @@
 /** What makes up an API resource. */
 import type { Attributes, Values } from "./attribute.ts";
 
+/** What is counted per project, as the API spells it. */
+export const QUOTA_NAMES = [
+  "load_balancer",
+  "listener",
+  "member",
+  "pool",
+  "health_monitor",
+  "l7policy",
+  "l7rule",
+] as const;
+export type QuotaName = (typeof QUOTA_NAMES)[number];
+
 export interface Resource<A extends Attributes = Attributes> {
   /** root key of a body: `{"listener": {…}}` */
   readonly name: string;
@@ -10,14 +22,20 @@ export interface Resource<A extends Attributes = Attributes> {
   readonly title: string;
   readonly table: string;
   readonly attributes: A;
+  /** the column that identifies a row, in paths and references */
+  readonly key: "id" | "name";
+  /** what a project may have only so many of, by this name */
+  readonly quota: QuotaName | null;
   /** answer to a DELETE that was taken */
   readonly deleteStatus: number;
 }
 
 export type Row<R extends Resource> = Values<R["attributes"]>;
 
+type Defaulted = "deleteStatus" | "quota" | "key";
+
 export function defineResource<const A extends Attributes>(
-  resource: Omit<Resource<A>, "deleteStatus"> & { readonly deleteStatus?: number },
+  resource: Omit<Resource<A>, Defaulted> & Partial<Pick<Resource, Defaulted>>,
 ): Resource<A> {
-  return { deleteStatus: 204, ...resource };
+  return { deleteStatus: 204, quota: null, key: "id", ...resource };
 }

@@ -73,6 +73,16 @@ export class Store {
   }
 }
 
+/** PostgreSQL's unique_violation, and SQLite's SQLITE_CONSTRAINT_UNIQUE and SQLITE_CONSTRAINT_PRIMARYKEY. */
+const DUPLICATE_CODES: readonly unknown[] = ["23505", 2067, 1555];
+
+/** Whether a statement failed because a row with such a key is there already. */
+export function isDuplicate(error: unknown): boolean {
+  if (typeof error !== "object" || error === null) return false;
+  const code = "errcode" in error ? error.errcode : "code" in error ? error.code : undefined;
+  return DUPLICATE_CODES.includes(code);
+}
+
 /** What SQLite keeps as numbers and text, back to booleans and JSON: by column name, which means the same everywhere. */
 function decoders(): Map<string, (value: unknown) => unknown> {
   const found = new Map<string, (value: unknown) => unknown>();

@@ -3,15 +3,11 @@ import { sql } from "kysely";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import { PARTS } from "../model/resources.ts";
 import type { Store, Trx } from "./database.ts";
-import { asRow, canBeAnId, columnsOf, timestamp, untyped } from "./rows.ts";
+import { lockRow, timestamp, untyped } from "./rows.ts";
 
 /** The load balancer's row, which nobody else changes until the transaction ends. */
 export async function lockLoadBalancer(store: Store, trx: Trx, id: string): Promise<LoadBalancer | undefined> {
-  if (!canBeAnId(id)) return undefined;
-  const query = untyped(trx).selectFrom(loadBalancer.table).select(columnsOf(loadBalancer)).where("id", "=", id);
-  // SQLite has one writer at a time, and no row locks
-  const raw = await (store.dialect === "postgresql" ? query.forUpdate() : query).executeTakeFirst();
-  return raw === undefined ? undefined : asRow(loadBalancer, raw);
+  return lockRow(store, trx, loadBalancer, id, "update");
 }
 
 /** Says that the wanted state has changed: the reconciler is to carry it out now. */
@@ -80,8 +76,7 @@ export async function settle(store: Store, row: LoadBalancer): Promise<boolean> 
       .where("loadbalancer_id", "=", row.id)
       .where("doomed", "=", true);
     await trx.deleteFrom("listener_statistics").where("listener_id", "in", goneListeners).execute();
-    // listeners refer to pools, members and monitors too: pools go last
-    for (const table of ["listeners", "members", "health_monitors", "pools"]) {
+    for (const { table } of PARTS.toReversed()) {
       await untyped(trx).deleteFrom(table).where("loadbalancer_id", "=", row.id).where("doomed", "=", true).execute();
       await untyped(trx)
         .updateTable(table)
@@ -105,7 +100,7 @@ export async function forget(store: Store, row: LoadBalancer, release: (trx: Trx
     if (present.lease_owner === null || present.lease_owner !== row.lease_owner) return false;
     const listeners = trx.selectFrom("listeners").select("id").where("loadbalancer_id", "=", row.id);
     await trx.deleteFrom("listener_statistics").where("listener_id", "in", listeners).execute();
-    for (const table of ["listeners", "members", "health_monitors", "pools", "amphorae"]) {
+    for (const table of [...PARTS.toReversed().map((part) => part.table), "amphorae"]) {
       await untyped(trx).deleteFrom(table).where("loadbalancer_id", "=", row.id).execute();
     }
     await release(trx);

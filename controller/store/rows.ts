@@ -1,7 +1,7 @@
 /** Reading and writing the rows of any resource. */
 import type { Kysely } from "kysely";
 import type { Resource, Row } from "../model/resource.ts";
-import type { Database, Trx } from "./database.ts";
+import type { Database, Store, Trx } from "./database.ts";
 
 export type Connection = Database | Trx;
 /** Tables by a name that is known only when the program runs. */
@@ -53,8 +53,27 @@ export async function findRow<R extends Resource>(
   const raw = await untyped(connection)
     .selectFrom(resource.table)
     .select(columnsOf(resource))
-    .where("id", "=", id)
+    .where(resource.key, "=", id)
     .executeTakeFirst();
+  return raw === undefined ? undefined : asRow(resource, raw);
+}
+
+/**
+ * A row that nobody changes until the transaction ends (`update`), or only not deletes or changes (`share`: others may
+ * hold it so too).
+ */
+export async function lockRow<R extends Resource>(
+  { dialect }: Pick<Store, "dialect">,
+  trx: Trx,
+  resource: R,
+  key: string,
+  mode: "share" | "update",
+): Promise<Row<R> | undefined> {
+  if (!canBeAnId(key)) return undefined;
+  const query = untyped(trx).selectFrom(resource.table).select(columnsOf(resource)).where(resource.key, "=", key);
+  // SQLite has one writer at a time, and no row locks
+  const locked = mode === "share" ? query.forShare() : query.forUpdate();
+  const raw = await (dialect === "postgresql" ? locked : query).executeTakeFirst();
   return raw === undefined ? undefined : asRow(resource, raw);
 }
 
@@ -73,7 +92,18 @@ export async function selectRows<R extends Resource>(
 }
 
 export async function insertRow<R extends Resource>(trx: Trx, resource: R, row: Row<R>): Promise<void> {
-  await untyped(trx).insertInto(resource.table).values(encode(resource, row)).execute();
+  await insertRows(trx, resource, [row]);
+}
+
+/** SQLite takes 32,766 values in a statement, PostgreSQL 65,535. */
+const MOST_VALUES = 32_000;
+
+export async function insertRows<R extends Resource>(trx: Trx, resource: R, rows: readonly Row<R>[]): Promise<void> {
+  const step = Math.floor(MOST_VALUES / columnsOf(resource).length);
+  for (let i = 0; i < rows.length; i += step) {
+    const values = rows.slice(i, i + step).map((row) => encode(resource, row));
+    await untyped(trx).insertInto(resource.table).values(values).execute();
+  }
 }
 
 export async function updateRow<R extends Resource>(
@@ -83,7 +113,11 @@ export async function updateRow<R extends Resource>(
   patch: Partial<Row<R>>,
 ): Promise<void> {
   if (Object.keys(patch).length === 0) return;
-  await untyped(connection).updateTable(resource.table).set(encode(resource, patch)).where("id", "=", id).execute();
+  await untyped(connection)
+    .updateTable(resource.table)
+    .set(encode(resource, patch))
+    .where(resource.key, "=", id)
+    .execute();
 }
 
 function encode(resource: Resource, row: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -91,7 +125,7 @@ function encode(resource: Resource, row: Readonly<Record<string, unknown>>): Rec
   for (const [name, value] of Object.entries(row)) {
     const column = resource.attributes[name]?.column;
     if (column === undefined || column === null) throw new TypeError(`${resource.table} has no column ${name}`);
-    encoded[name] = column === "json" ? JSON.stringify(value) : value;
+    encoded[name] = column === "json" && value !== null ? JSON.stringify(value) : value;
   }
   return encoded;
 }

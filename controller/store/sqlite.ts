@@ -39,7 +39,7 @@ export function sqliteDialect(file: string, decode: ReadonlyMap<string, (value: 
       const database = new DatabaseSync(file);
       // a commit that was answered survives a power failure
       database.exec(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;",
+        "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
       );
       return {
         close: () => database.close(),

@@ -18,11 +18,11 @@ for (const database of databases(t)) {
         const { name } = resource;
         const calls: [string, string, object?][] = [
           ["GET", one],
-          ["PUT", one, { [name]: { name: "mine" } }],
+          ["PUT", one, { [name]: { tags: ["mine"] } }],
           ["DELETE", one],
         ];
         if (name !== "loadbalancer") calls.push(["POST", list, { [name]: valid }]);
-        if (name === "member") calls.push(["GET", list]);
+        if (name === "member" || name === "rule") calls.push(["GET", list]);
         if (name === "loadbalancer" || name === "listener") calls.push(["GET", `${one}/stats`]);
         if (name === "loadbalancer") calls.push(["PUT", `${one}/failover`], ["DELETE", `${one}?cascade=true`]);
         for (const [method, path, body] of calls) {

@@ -129,7 +129,11 @@ for (const database of databases(t)) {
       t.strictSame(await ids(`/${kind}`, BOB), [bobs[key]]);
       t.strictSame(await ids(`/${kind}`, ADMIN), [alices[key], bobs[key]].sort());
       t.strictSame(await ids(`/${kind}?project_id=beta`, ADMIN), [bobs[key]]);
-      t.strictSame(await ids(`/${kind}?project_id=beta`, ALICE), [], "another's is not to be had by asking for it");
+      for (const name of ["project_id", "tenant_id"]) {
+        const others = await api.call("GET", `/${kind}?${name}=beta`, undefined, { token: ALICE });
+        t.equal(others.status, 403, "another's is not to be had by asking for it");
+      }
+      t.strictSame(await ids(`/${kind}?project_id=alpha`, ALICE), [alices[key]]);
       t.strictSame(await ids(`/${kind}?id=${bobs[key]}`, ALICE), []);
     }
     t.strictSame(await ids("/pools", ALICE), [alices.pool, alices.lonely].sort());

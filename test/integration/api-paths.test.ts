@@ -62,7 +62,7 @@ t.test("a path that takes other methods says which, and one that there is not is
     [`/loadbalancers/${lb}/failover`]: "PUT",
     [`/loadbalancers/${lb}/stats`]: "GET HEAD",
     "/listeners/": "GET HEAD POST",
-    [`/pools/${pool}/members`]: "GET HEAD POST",
+    [`/pools/${pool}/members`]: "GET HEAD POST PUT",
     [`/pools/${pool}/members/${member}`]: "DELETE GET HEAD PUT",
     "/amphorae": "GET HEAD",
   };

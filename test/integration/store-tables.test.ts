@@ -35,7 +35,7 @@ for (const database of databases(t)) {
         const kind = KINDS[dataType.toLowerCase()];
         // SQLite keeps JSON as text, and takes every primary key but a number's for one that may be null
         const declared = resource.attributes[name]?.column === "json" && kind === "text" ? "json" : kind;
-        return [name, { kind: declared, null: isNullable && name !== "id" }];
+        return [name, { kind: declared, null: isNullable && name !== resource.key }];
       });
       const declared = Object.entries(resource.attributes)
         .filter(([, { column }]) => column !== null)
@@ -54,7 +54,7 @@ for (const database of databases(t)) {
         for (const [i, [first, second]] of generated.entries()) {
           const resource = resourceAt(i);
           const id = randomUUID();
-          const related = { id, ...relations(resource, ids) };
+          const related = { [resource.key]: id, ...relations(resource, ids) };
           ids[resource.table] = id;
           const row = newRow(resource, { ...first, ...related });
           await store.transaction((trx) => insertRow(trx, resource, row));
@@ -117,8 +117,16 @@ function relations(resource: Resource, ids: Readonly<Record<string, string>>): R
     loadbalancer_id: ids.load_balancers,
     pool_id: ids.pools,
     default_pool_id: ids.pools,
-    // no two amphorae have the same
+    redirect_pool_id: ids.pools,
+    listener_id: ids.listeners,
+    l7policy_id: ids.l7policies,
+    flavor_profile_id: ids.flavor_profiles,
+    flavor_id: ids.flavors,
+    availability_zone_profile_id: ids.availability_zone_profiles,
+    availability_zone: ids.availability_zones,
+    // no two amphorae, nor flavors, have the same
     lb_network_ip: randomUUID(),
+    ...(resource.table === "flavors" ? { name: randomUUID() } : {}),
   };
   return Object.fromEntries(Object.entries(known).filter(([name]) => columnsOf(resource).includes(name)));
 }

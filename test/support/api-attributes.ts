@@ -1,6 +1,8 @@
 /** Where each resource is written, with what, and what its attributes can never be: from their declarations. */
 import type { Attribute } from "../../controller/model/attribute.ts";
 import { healthMonitor } from "../../controller/model/health-monitor.ts";
+import { l7policy } from "../../controller/model/l7policy.ts";
+import { l7rule } from "../../controller/model/l7rule.ts";
 import { listener } from "../../controller/model/listener.ts";
 import { loadBalancer } from "../../controller/model/load-balancer.ts";
 import { member } from "../../controller/model/member.ts";
@@ -25,6 +27,8 @@ export function placesOf({
   lonely,
   member: memberId,
   monitor,
+  policy,
+  rule,
 }: Graph): Place[] {
   const members = `/pools/${lonely}/members`;
   return [
@@ -53,6 +57,18 @@ export function placesOf({
       one: `/healthmonitors/${monitor}`,
       valid: { pool_id: lonely, type: "HTTP", delay: 5, timeout: 4, max_retries: 3 },
     },
+    {
+      resource: l7policy,
+      list: "/l7policies",
+      one: `/l7policies/${policy}`,
+      valid: { listener_id: listenerId, action: "REJECT" },
+    },
+    {
+      resource: l7rule,
+      list: `/l7policies/${policy}/rules`,
+      one: `/l7policies/${policy}/rules/${rule}`,
+      valid: { type: "PATH", compare_type: "EQUAL_TO", value: "/x" },
+    },
   ];
 }
 
@@ -64,7 +80,7 @@ export function writable(resource: Resource, when: "create" | "always"): [string
 /** Values that the attribute can never have. @throws when nothing is known of an attribute of that name */
 export function badValues(name: string, attribute: Attribute): unknown[] {
   const kind = OF_KIND[attribute.column ?? "text"];
-  const own = attribute.column === "boolean" || attribute.column === "json" ? [] : OF_NAME[name];
+  const own = attribute.column === "boolean" ? [] : OF_NAME[name];
   if (own === undefined) throw new Error(`there are no bad values for the attribute ${name}: add some`);
   const missing = attribute.nullable || attribute.default !== undefined ? [] : [null];
   return [...kind, ...own, ...missing];
@@ -76,24 +92,12 @@ const OF_KIND: Readonly<Record<NonNullable<Attribute["column"]>, readonly unknow
   integer: [1.5, "", "x", "1.5", "1e3", " 1", "0x10", "+1", true, [], {}, [1], -1e9, 1e12, 1e300, "9".repeat(30)],
   real: ["", "x", true, [], {}, [1], -1, 1e300],
   boolean: ["", "true", "yes", 0, 1, 0.5, [], {}, [true]],
-  json: [
-    "x",
-    1,
-    true,
-    {},
-    { 0: "x" },
-    [1],
-    [null],
-    [""],
-    [["x"]],
-    [{}],
-    ["x", "x"],
-    ["x".repeat(256)],
-    Array.from({ length: 51 }, String),
-    ...unprintable.map((text) => [text]),
-  ],
+  json: ["x", 1, true, { 0: "x" }, [1], [null], [""], [["x"]], [{}]],
 };
 
+const wordLists = [["x", "x"], ["x".repeat(256)], ...unprintable.map((text) => [text])];
+const refs = ["", "x".repeat(256)];
+const urls = ["", "x", "/x", "ftp://x/", "http://", "http://a b/", "http://ä/", "//x/", `http://x/${"x".repeat(250)}`];
 const ports = [0, -1, 65_536, "0", "65536"];
 const milliseconds = [-1, 2 ** 31, "-1", "2147483648"];
 const idleSeconds = [0, -1, 31 * 86_400 + 1];
@@ -115,6 +119,49 @@ const addresses = [
 ];
 
 const OF_NAME: Readonly<Record<string, readonly unknown[]>> = {
+  tags: [{}, ...wordLists, Array.from({ length: 51 }, String)],
+  additional_vips: [{}, [{ subnet_id: "x" }], [{ ip_address: "10.77.0.9" }], [{ subnet_id: null }]],
+  default_tls_container_ref: refs,
+  sni_container_refs: [{}, Array.from({ length: 101 }, String), ...wordLists.slice(1)],
+  client_ca_tls_container_ref: refs,
+  client_crl_container_ref: refs,
+  tls_container_ref: refs,
+  ca_tls_container_ref: refs,
+  crl_container_ref: refs,
+  client_authentication: choices,
+  insert_headers: [
+    { "X-Forwarded-for": "true" },
+    { "X-Forwarded-For": "maybe" },
+    { "X-Forwarded-For": 1 },
+    { "a\n": "true" },
+  ],
+  allowed_cidrs: [{}, ["10.0.0.1"], ["10.0.0.0/33"], ["10.0.0.0/24", "10.0.0.0/24"], ["10.0.0.0/24\n"]],
+  tls_ciphers: ["", "a b", "a::b", ":", "a;b", "x".repeat(2049)],
+  tls_versions: [[], {}, ["TLSv1.4"], ["TLSv1.2", "TLSv1.2"], ["tlsv1.2"]],
+  alpn_protocols: [[], {}, ["h3"], ["h2", "h2"]],
+  redirect_listener_id: uuids,
+  hsts_max_age: [-1, 2 ** 31],
+  session_persistence: [
+    {},
+    { type: "COOKIE" },
+    { type: "SOURCE_IP", timeout: 1 },
+    { type: "APP_COOKIE", cookie_name: "a b" },
+    { type: "APP_COOKIE", cookie_name: "a\n" },
+    { type: "SOURCE_IP", persistence_timeout: 0 },
+    { type: "SOURCE_IP", persistence_granularity: "255.0.255.0" },
+    { type: "APP_COOKIE" },
+    { type: "SOURCE_IP", cookie_name: "x" },
+    { type: "SOURCE_IP", persistence_timeout: 5 },
+  ],
+  action: choices,
+  redirect_pool_id: uuids,
+  redirect_url: urls,
+  redirect_prefix: urls,
+  redirect_http_code: [200, 300, 304, 309],
+  position: [0, -1, 2 ** 31],
+  compare_type: choices,
+  key: ["", "a b", "a:b", "x".repeat(256)],
+  value: ["", "x".repeat(256)],
   name: ["x".repeat(256)],
   description: ["x".repeat(256)],
   availability_zone: ["x".repeat(256)],

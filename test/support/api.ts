@@ -11,6 +11,7 @@ import { loadBalancer } from "../../controller/model/load-balancer.ts";
 import { type Member, member } from "../../controller/model/member.ts";
 import { pool } from "../../controller/model/pool.ts";
 import type { Store, StoreOptions } from "../../controller/store/database.ts";
+import type { QuotaDefaults } from "../../controller/store/quotas.ts";
 import { Settling } from "../../controller/store/settling.ts";
 import { StandIn } from "./api-reconciler.ts";
 import type { Teardown, TestDatabase } from "./postgres.ts";
@@ -23,9 +24,9 @@ export const ALICE = "alice-token";
 export const BOB = "bob-token";
 
 const CALLERS = [
-  { token: ADMIN, caller: { userId: "admin", projectId: "admin", roles: ["admin"] } },
-  { token: ALICE, caller: { userId: "alice", projectId: "alpha", roles: ["member"] } },
-  { token: BOB, caller: { userId: "bob", projectId: "beta", roles: ["member"] } },
+  { token: ADMIN, caller: { userId: "admin", projectId: "admin", roles: ["admin"], system: false } },
+  { token: ALICE, caller: { userId: "alice", projectId: "alpha", roles: ["load-balancer_member"], system: false } },
+  { token: BOB, caller: { userId: "bob", projectId: "beta", roles: ["load-balancer_member"], system: false } },
 ];
 
 /** A usual one, one with room for five, and one of IPv6. */
@@ -65,17 +66,38 @@ export interface ApiOptions extends StoreOptions {
   /** whether changes are carried out as they come in; else when the test says so */
   readonly settles?: boolean;
   readonly network?: LocalNetwork;
+  readonly quotas?: Partial<QuotaDefaults>;
 }
+
+const UNLIMITED_QUOTAS: QuotaDefaults = {
+  load_balancer: -1,
+  listener: -1,
+  member: -1,
+  pool: -1,
+  health_monitor: -1,
+  l7policy: -1,
+  l7rule: -1,
+};
 
 /** Every file of tests runs in a network of its own. */
 let port = 9876;
 
 /** The API on a fresh database. It is gone when the test has ended. */
 export async function startApi(t: Teardown, database: TestDatabase, options: ApiOptions = {}): Promise<TestApi> {
-  const { settleWait = 20_000, settles = true, network = addressesOf(), ...storeOptions } = options;
+  const { settleWait = 20_000, settles = true, network = addressesOf(), quotas: limits, ...storeOptions } = options;
   const store = await database.open(t, storeOptions);
   const settling = new Settling();
-  const engine = new Engine({ store, network, settling, settleWait });
+  const quotas = { ...UNLIMITED_QUOTAS, ...limits };
+  const defaults = { flavorId: null, availabilityZone: null };
+  const engine = new Engine({
+    store,
+    network,
+    settling,
+    settleWait,
+    quotas,
+    defaults,
+    computeFlavors: ["601", "602", "603", "604", "605"],
+  });
   const server = new ApiServer();
   const at = port++;
   await server.listen("127.0.0.1", at);
@@ -139,7 +161,7 @@ export class TestApi {
     return object(answer, name);
   }
 
-  /** A load balancer with a listener, its pool, a member and a health monitor, all ACTIVE; ids by kind. */
+  /** A load balancer with a listener, its pool, a member, a health monitor, and a policy with a rule, all ACTIVE; ids by kind. */
   async graph(token = ADMIN): Promise<Graph> {
     const make = async (name: string, path: string, values: Json) => {
       const { id } = await this.create(name, path, values, token);
@@ -154,7 +176,10 @@ export class TestApi {
     const member = await make("member", `/pools/${pool}/members`, { address: "10.77.0.200", protocol_port: 8080 });
     const checking = { type: "HTTP", delay: 5, timeout: 4, max_retries: 3 };
     const monitor = await make("healthmonitor", "/healthmonitors", { pool_id: pool, ...checking });
-    return { lb, listener, pool, lonely, member, monitor };
+    const policy = await make("l7policy", "/l7policies", { listener_id: listener, action: "REJECT" });
+    const matching = { type: "PATH", compare_type: "STARTS_WITH", value: "/private" };
+    const rule = await make("rule", `/l7policies/${policy}/rules`, matching);
+    return { lb, listener, pool, lonely, member, monitor, policy, rule };
   }
 }
 
@@ -166,6 +191,9 @@ export interface Graph {
   readonly lonely: string;
   readonly member: string;
   readonly monitor: string;
+  /** refuses what its rule matches */
+  readonly policy: string;
+  readonly rule: string;
 }
 
 /** Members of a pool, and the path to list them. */

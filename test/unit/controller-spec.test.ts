@@ -116,7 +116,7 @@ function aTree() {
     domain_name: "example.org",
   });
   const pools = [{ pool, members: [member], healthMonitor: monitor }];
-  const tree: Tree = { loadBalancer, listeners: [listener], pools };
+  const tree: Tree = { loadBalancer, listeners: [{ listener, policies: [] }], pools };
   return { tree, rows: { listener, pool, member, monitor } };
 }
 

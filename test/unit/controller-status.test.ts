@@ -34,7 +34,7 @@ function statuses({ lb, listener, pool, monitor = {}, members = [{}], reports = 
   const itsMonitor = monitor === null ? null : aHealthMonitor(itsPool, monitor);
   const tree: Tree = {
     loadBalancer: row,
-    listeners: [itsListener],
+    listeners: [{ listener: itsListener, policies: [] }],
     pools: [{ pool: itsPool, members: itsMembers, healthMonitor: itsMonitor }],
   };
   const told = reports.map((states): HealthReport => {

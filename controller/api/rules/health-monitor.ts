@@ -1,55 +1,44 @@
-import { healthMonitor } from "../../model/health-monitor.ts";
-import { ApiError } from "../errors.ts";
-import { listenersOf } from "./pool.ts";
+import { type HealthMonitorType, MONITORS_OF_POOLS } from "../../../templates/fields.ts";
+import { type HealthMonitor, healthMonitor } from "../../model/health-monitor.ts";
+import { pool } from "../../model/pool.ts";
+import { ApiError, invalidField } from "../errors.ts";
+import { membersConcern } from "./member.ts";
 import type { PartRules } from "./rules.ts";
-import { requirePool } from "./shared.ts";
+import { requireRow, requireStaying } from "./shared.ts";
 
 /** What only a monitor that speaks HTTP has, and what it has unless it was set. */
 const HTTP_DEFAULTS = { http_method: "GET", url_path: "/", expected_codes: "200" } as const;
 const HTTP_ONLY = ["http_method", "url_path", "expected_codes", "http_version", "domain_name"] as const;
+/** A member that drops what it is sent is found out only by the answer that does not come (seconds, as in Octavia). */
+const SHORTEST_UDP_DELAY = 3;
 
 export const healthMonitorRules: PartRules<typeof healthMonitor> = {
   resource: healthMonitor,
 
   async home(db, given) {
-    return (await requirePool(db, given.pool_id ?? "")).loadbalancer_id;
+    return (await requireRow(db, pool, given.pool_id ?? "")).loadbalancer_id;
   },
 
-  async create({ trx }, given) {
-    const pool = await requirePool(trx, given.pool_id ?? "");
-    if (pool.doomed) throw new ApiError(409, `Pool ${pool.id} is being deleted.`);
-    const other = await trx
-      .selectFrom("health_monitors")
-      .select("id")
-      .where("pool_id", "=", pool.id)
-      .where("doomed", "=", false)
-      .executeTakeFirst();
+  async create(change, row) {
+    const target = await requireStaying(change, pool, row.pool_id);
+    const [other] = await change.findAll(healthMonitor, { pool_id: row.pool_id });
     if (other !== undefined) throw new ApiError(409, `This pool already has a health monitor: ${other.id}.`);
-    if (given.type !== "HTTP") {
-      checkNoHttp(given.type ?? "", given);
-      return {};
+    const allowed = MONITORS_OF_POOLS[target.protocol];
+    if (!allowed.includes(row.type)) {
+      const reason = `A ${target.protocol} pool can be monitored by ${allowed.join(", ")}.`;
+      throw invalidField("type", row.type, reason);
     }
-    return {
-      http_method: given.http_method ?? HTTP_DEFAULTS.http_method,
-      url_path: given.url_path ?? HTTP_DEFAULTS.url_path,
-      expected_codes: given.expected_codes ?? HTTP_DEFAULTS.expected_codes,
-    };
+    return checked(row);
   },
 
-  async update(_context, row, patch) {
-    if (row.type !== "HTTP") {
-      checkNoHttp(row.type, patch);
-      return patch;
-    }
-    const unset = Object.keys(HTTP_DEFAULTS).filter((field) => patch[field as keyof typeof HTTP_DEFAULTS] === null);
-    const defaults = Object.entries(HTTP_DEFAULTS).filter(([field]) => unset.includes(field));
-    return { ...patch, ...Object.fromEntries(defaults) };
+  async update(_change, row, patch) {
+    return checked({ ...row, ...patch });
   },
 
   async remove() {},
 
-  async concerned({ trx }, row) {
-    return { pools: [row.pool_id], listeners: await listenersOf(trx, row.pool_id) };
+  async concerned(change, row) {
+    return membersConcern(change, row.pool_id);
   },
 
   async views(_db, rows) {
@@ -57,8 +46,24 @@ export const healthMonitorRules: PartRules<typeof healthMonitor> = {
   },
 };
 
-function checkNoHttp(type: string, given: Readonly<Record<string, unknown>>): void {
-  const field = HTTP_ONLY.find((name) => given[name] !== undefined && given[name] !== null);
-  if (field === undefined) return;
-  throw new ApiError(400, `${field} is not a valid option for health monitors of type ${type}.`);
+/** The monitor with what follows from its values. @throws {ApiError} 400 when they do not go with each other */
+function checked(row: HealthMonitor): HealthMonitor {
+  if (row.type === "UDP-CONNECT" && row.delay < SHORTEST_UDP_DELAY) {
+    throw invalidField("delay", row.delay, `It must be at least ${SHORTEST_UDP_DELAY} for UDP-CONNECT.`);
+  }
+  if (speaksHttp(row.type)) {
+    return {
+      ...row,
+      http_method: row.http_method ?? HTTP_DEFAULTS.http_method,
+      url_path: row.url_path ?? HTTP_DEFAULTS.url_path,
+      expected_codes: row.expected_codes ?? HTTP_DEFAULTS.expected_codes,
+    };
+  }
+  const field = HTTP_ONLY.find((name) => row[name] !== null);
+  if (field === undefined) return row;
+  throw new ApiError(400, `${field} is not a valid option for health monitors of type ${row.type}.`);
+}
+
+export function speaksHttp(type: HealthMonitorType): boolean {
+  return type === "HTTP" || type === "HTTPS";
 }

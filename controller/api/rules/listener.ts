@@ -1,8 +1,43 @@
-import type { Listener } from "../../model/listener.ts";
-import { listener } from "../../model/listener.ts";
+import { INSERT_HEADERS, isHttp, TRANSPORTS } from "../../../templates/fields.ts";
+import { l7policy } from "../../model/l7policy.ts";
+import { type Listener, listener } from "../../model/listener.ts";
+import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
-import type { PartRules, RuleContext } from "./rules.ts";
-import { checkProtocols, requirePool } from "./shared.ts";
+import type { PartRules } from "./rules.ts";
+import { checkTarget, relatedIds } from "./shared.ts";
+
+/** What a TERMINATED_HTTPS listener has unless it was set (the reference, "tls_ciphers", "tls_versions", "alpn_protocols"). */
+const TLS_DEFAULTS = {
+  tls_ciphers: [
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_128_GCM_SHA256",
+    "DHE-RSA-AES256-GCM-SHA384",
+    "DHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "DHE-RSA-AES256-SHA256",
+    "DHE-RSA-AES128-SHA256",
+    "ECDHE-RSA-AES256-SHA384",
+    "ECDHE-RSA-AES128-SHA256",
+  ].join(":"),
+  tls_versions: ["TLSv1.2", "TLSv1.3"],
+  alpn_protocols: ["h2", "http/1.1", "http/1.0"],
+} as const satisfies Record<string, string | readonly string[]>;
+
+/** What only TERMINATED_HTTPS has, with the value that stands for nothing. */
+const TLS_ONLY: Readonly<Partial<Listener>> = {
+  default_tls_container_ref: null,
+  client_ca_tls_container_ref: null,
+  client_crl_container_ref: null,
+  client_authentication: "NONE",
+  tls_ciphers: null,
+  tls_versions: null,
+  alpn_protocols: null,
+  hsts_max_age: null,
+  hsts_include_subdomains: false,
+  hsts_preload: false,
+};
 
 export const listenerRules: PartRules<typeof listener> = {
   resource: listener,
@@ -11,53 +46,128 @@ export const listenerRules: PartRules<typeof listener> = {
     return given.loadbalancer_id ?? "";
   },
 
-  async create(context, given) {
-    await checkPort(context, given.protocol_port ?? 0);
-    await checkPool(context, given.protocol ?? "HTTP", given.default_pool_id ?? null);
-    return {};
+  async create(change, row) {
+    const values = withDefaults(row);
+    await checkPort(change, values);
+    checkAlone(values);
+    await checkReferences(change, values);
+    return values;
   },
 
-  async update(context, row, patch) {
-    if (patch.default_pool_id !== undefined) await checkPool(context, row.protocol, patch.default_pool_id);
-    return patch;
+  async update(change, row, patch) {
+    const values = withDefaults({ ...row, ...patch });
+    checkAlone(values);
+    await checkReferences(change, values);
+    return values;
   },
 
-  async remove() {},
+  async remove(change, row) {
+    const { trx } = change;
+    const [other] = await change.findAll(listener, { redirect_listener_id: row.id });
+    if (other !== undefined) {
+      throw new ApiError(409, `Listener ${row.id} is what listener ${other.id} redirects to, and can't be deleted.`);
+    }
+    const doomed = { doomed: true, provisioning_status: "PENDING_DELETE" } as const;
+    const policies = trx.selectFrom("l7policies").select("id").where("listener_id", "=", row.id);
+    await trx.updateTable("l7rules").set(doomed).where("l7policy_id", "in", policies).execute();
+    await trx.updateTable("l7policies").set(doomed).where("listener_id", "=", row.id).execute();
+  },
 
   async concerned() {
     return {};
   },
 
-  async views(_db, rows) {
-    return new Map(rows.map((row) => [row.id, { loadbalancers: [{ id: row.loadbalancer_id }] }]));
+  async views(db, rows) {
+    const policies = await relatedIds(
+      db,
+      l7policy.table,
+      "listener_id",
+      rows.map((row) => row.id),
+      "position",
+    );
+    return new Map(
+      rows.map((row) => [
+        row.id,
+        { loadbalancers: [{ id: row.loadbalancer_id }], l7policies: policies.get(row.id) ?? [] },
+      ]),
+    );
   },
 };
 
-async function checkPort({ trx, loadBalancer }: RuleContext, port: number): Promise<void> {
-  const other = await trx
-    .selectFrom("listeners")
-    .select("id")
-    .where("loadbalancer_id", "=", loadBalancer.id)
-    .where("protocol_port", "=", port)
-    .where("doomed", "=", false)
-    .executeTakeFirst();
+function withDefaults(given: Listener): Listener {
+  const values = given.allowed_cidrs?.length === 0 ? { ...given, allowed_cidrs: null } : given;
+  if (values.protocol !== "TERMINATED_HTTPS") return values;
+  return {
+    ...values,
+    tls_ciphers: values.tls_ciphers ?? TLS_DEFAULTS.tls_ciphers,
+    tls_versions: values.tls_versions ?? [...TLS_DEFAULTS.tls_versions],
+    alpn_protocols: values.alpn_protocols ?? [...TLS_DEFAULTS.alpn_protocols],
+  };
+}
+
+/** The rules that a listener's own values tell. @throws {ApiError} 400 */
+function checkAlone(values: Listener): void {
+  const { protocol } = values;
+  if (protocol === "TERMINATED_HTTPS") checkTls(values);
+  else {
+    const field = Object.keys(TLS_ONLY).find(
+      (name) => values[name as keyof Listener] !== TLS_ONLY[name as keyof Listener],
+    );
+    const given = field ?? (values.sni_container_refs.length > 0 ? "sni_container_refs" : undefined);
+    if (given !== undefined) {
+      const value = values[given as keyof Listener];
+      throw invalidField(given, value, `It is for TERMINATED_HTTPS listeners only, not for ${protocol}.`);
+    }
+  }
+  for (const name of Object.keys(values.insert_headers) as (keyof typeof INSERT_HEADERS)[]) {
+    if (isHttp(protocol) && (protocol === "TERMINATED_HTTPS" || !INSERT_HEADERS[name].tls)) continue;
+    throw invalidField("insert_headers", name, `A ${protocol} listener can't insert it.`);
+  }
+}
+
+function checkTls(values: Listener): void {
+  if (values.default_tls_container_ref === null && values.sni_container_refs.length === 0) {
+    throw new ApiError(
+      400,
+      "Validation failure: An SNI or default certificate container reference must be provided for TERMINATED_HTTPS protocol listeners (default_tls_container_ref, sni_container_refs).",
+    );
+  }
+  if (values.client_ca_tls_container_ref !== null) return;
+  const { client_authentication: mode, client_crl_container_ref: crl } = values;
+  if (mode !== "NONE") throw invalidField("client_authentication", mode, "It requires client_ca_tls_container_ref.");
+  if (crl !== null) throw invalidField("client_crl_container_ref", crl, "It requires client_ca_tls_container_ref.");
+}
+
+/** The rules that other objects tell. @throws {ApiError} 400 */
+async function checkReferences(change: Change, values: Listener): Promise<void> {
+  const { protocol, default_pool_id, redirect_listener_id: redirect, allowed_cidrs } = values;
+  await checkTarget(change, "default_pool_id", default_pool_id, protocol);
+  const { vip_address, additional_vips } = change.loadBalancer;
+  const addresses = [vip_address, ...additional_vips.flatMap(({ ip_address }) => ip_address ?? [])];
+  for (const cidr of allowed_cidrs ?? []) {
+    if (addresses.some((address) => address.includes(":") === cidr.includes(":"))) continue;
+    throw invalidField(
+      "allowed_cidrs",
+      cidr,
+      `The load balancer has no VIP of that family, but ${addresses.join(", ")}.`,
+    );
+  }
+  if (redirect === null) return;
+  if (protocol !== "HTTP") throw invalidField("redirect_listener_id", redirect, "Only HTTP listeners redirect.");
+  const target = await change.find(listener, redirect);
+  if (target === undefined || target.doomed || target.protocol !== "TERMINATED_HTTPS") {
+    const reason = "It must be a TERMINATED_HTTPS listener of the same load balancer.";
+    throw invalidField("redirect_listener_id", redirect, reason);
+  }
+}
+
+/** @throws {ApiError} 409 when another listener has the port of the same transport protocol */
+async function checkPort(change: Change, { protocol, protocol_port }: Listener): Promise<void> {
+  const others = await change.findAll(listener, { protocol_port });
+  const other = others.find((each) => TRANSPORTS[each.protocol] === TRANSPORTS[protocol]);
   if (other === undefined) return;
   throw new ApiError(
     409,
-    `Another Listener on this Load Balancer is already using protocol_port ${port} (listener ${other.id}).`,
+    `Another Listener on this Load Balancer is already using protocol_port ${protocol_port} (listener ${other.id}).`,
   );
-}
-
-async function checkPool(
-  { trx, loadBalancer }: RuleContext,
-  protocol: Listener["protocol"],
-  poolId: string | null,
-): Promise<void> {
-  if (poolId === null) return;
-  const pool = await requirePool(trx, poolId);
-  if (pool.loadbalancer_id !== loadBalancer.id) {
-    throw invalidField("default_pool_id", poolId, "The pool belongs to another load balancer.");
-  }
-  if (pool.doomed) throw invalidField("default_pool_id", poolId, "The pool is being deleted.");
-  checkProtocols(protocol, pool.protocol);
 }

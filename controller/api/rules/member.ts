@@ -1,53 +1,59 @@
-import { member } from "../../model/member.ts";
+import { healthMonitor } from "../../model/health-monitor.ts";
+import { type Member, member } from "../../model/member.ts";
+import { pool } from "../../model/pool.ts";
+import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
 import { listenersOf } from "./pool.ts";
 import type { PartRules } from "./rules.ts";
-import { memberAddress, requirePool } from "./shared.ts";
+import { memberAddress, requireRow, requireStaying } from "./shared.ts";
 
 export const memberRules: PartRules<typeof member> = {
   resource: member,
 
   async home(db, _given, { pool_id = "" }) {
-    return (await requirePool(db, pool_id)).loadbalancer_id;
+    return (await requireRow(db, pool, pool_id)).loadbalancer_id;
   },
 
-  async create({ trx, network }, given, { pool_id = "" }) {
-    const pool = await requirePool(trx, pool_id);
-    if (pool.doomed) throw new ApiError(409, `Pool ${pool.id} is being deleted.`);
-    const address = memberAddress("address", given.address ?? "");
-    const monitorAddress = given.monitor_address ? memberAddress("monitor_address", given.monitor_address) : null;
-    if (given.subnet_id && !(await network.hasSubnet(given.subnet_id))) {
-      throw invalidField("subnet_id", given.subnet_id, `Subnet ${given.subnet_id} not found.`);
+  async create(change, row) {
+    await requireStaying(change, pool, row.pool_id);
+    const address = memberAddress("address", row.address);
+    const monitorAddress = row.monitor_address ? memberAddress("monitor_address", row.monitor_address) : null;
+    if (row.subnet_id && !(await change.network.hasSubnet(row.subnet_id))) {
+      throw invalidField("subnet_id", row.subnet_id, `Subnet ${row.subnet_id} not found.`);
     }
-    const other = await trx
-      .selectFrom("members")
-      .select("id")
-      .where("pool_id", "=", pool.id)
-      .where("address", "=", address)
-      .where("protocol_port", "=", given.protocol_port ?? 0)
-      .where("doomed", "=", false)
-      .executeTakeFirst();
-    if (other !== undefined) {
-      throw new ApiError(
-        409,
-        `Another member on this pool is already using ip ${address} on protocol_port ${given.protocol_port} (member ${other.id}).`,
-      );
-    }
-    return { pool_id: pool.id, address, monitor_address: monitorAddress };
+    const place = { pool_id: row.pool_id, address, protocol_port: row.protocol_port };
+    const [other] = await change.findAll(member, place);
+    if (other !== undefined) throw duplicate(place, other.id);
+    const [monitor] = await change.findAll(healthMonitor, { pool_id: row.pool_id });
+    return {
+      address,
+      monitor_address: monitorAddress,
+      operating_status: monitor === undefined ? "NO_MONITOR" : "OFFLINE",
+    };
   },
 
-  async update(_context, _row, patch) {
+  async update(_change, _row, patch) {
     if (!patch.monitor_address) return patch;
     return { ...patch, monitor_address: memberAddress("monitor_address", patch.monitor_address) };
   },
 
   async remove() {},
 
-  async concerned({ trx }, row) {
-    return { pools: [row.pool_id], listeners: await listenersOf(trx, row.pool_id) };
+  async concerned(change, row) {
+    return membersConcern(change, row.pool_id);
   },
 
   async views() {
     return new Map();
   },
 };
+
+/** What a change of a pool's members concerns. */
+export async function membersConcern(change: Change, poolId: string) {
+  return { pools: [poolId], listeners: await listenersOf(change, poolId) };
+}
+
+export function duplicate({ address, protocol_port }: Pick<Member, "address" | "protocol_port">, id: string): ApiError {
+  const message = `Another member on this pool is already using ip ${address} on protocol_port ${protocol_port} (member ${id}).`;
+  return new ApiError(409, message);
+}

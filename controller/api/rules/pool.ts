@@ -1,42 +1,58 @@
-import { pool } from "../../model/pool.ts";
+import { isIpvs } from "../../../templates/fields.ts";
+import { persistenceFault } from "../../../templates/spec.ts";
+import { listener } from "../../model/listener.ts";
+import { type Pool, pool } from "../../model/pool.ts";
+import type { Connection } from "../../store/rows.ts";
+import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
 import type { PartRules } from "./rules.ts";
-import { checkProtocols, relatedIds, requireListener } from "./shared.ts";
+import { checkProtocols, relatedIds, requireRow, requireStaying } from "./shared.ts";
+
+/** What a pool whose members are spoken to over TLS has unless it was set. */
+const TLS_DEFAULTS = { tls_versions: ["TLSv1.2", "TLSv1.3"] } as const satisfies Partial<Record<keyof Pool, unknown>>;
 
 export const poolRules: PartRules<typeof pool> = {
   resource: pool,
 
   async home(db, given) {
-    if (given.listener_id) return (await requireListener(db, given.listener_id)).loadbalancer_id;
+    if (given.listener_id) return (await requireRow(db, listener, given.listener_id)).loadbalancer_id;
     if (given.loadbalancer_id) return given.loadbalancer_id;
     throw new ApiError(400, "Must provide at least one of: loadbalancer_id, listener_id");
   },
 
-  async create({ trx, loadBalancer }, given) {
-    if (given.loadbalancer_id !== undefined && given.loadbalancer_id !== loadBalancer.id) {
+  async create(change, row, given) {
+    if (given.loadbalancer_id !== undefined && given.loadbalancer_id !== change.loadBalancer.id) {
       throw invalidField("listener_id", given.listener_id, "The listener belongs to another load balancer.");
     }
     if (given.listener_id) {
-      const listener = await requireListener(trx, given.listener_id);
-      if (listener.doomed) throw new ApiError(409, `Listener ${listener.id} is being deleted.`);
-      if (listener.default_pool_id !== null) {
-        throw new ApiError(409, `Listener ${listener.id} already has a default pool: ${listener.default_pool_id}.`);
+      const target = await requireStaying(change, listener, given.listener_id);
+      if (target.default_pool_id !== null) {
+        throw new ApiError(409, `Listener ${target.id} already has a default pool: ${target.default_pool_id}.`);
       }
-      checkProtocols(listener.protocol, given.protocol ?? "HTTP");
+      checkProtocols(target.protocol, row.protocol);
     }
-    return {};
+    return checked(row);
   },
 
-  async created({ trx }, row, given) {
-    if (!given.listener_id) return;
-    await trx.updateTable("listeners").set({ default_pool_id: row.id }).where("id", "=", given.listener_id).execute();
+  async created(change, row, given) {
+    const { listener_id: id } = given;
+    if (id) change.later(() => change.update(listener, id, { default_pool_id: row.id }));
   },
 
-  async update(_context, _row, patch) {
-    return patch;
+  async update(_change, row, patch) {
+    return checked({ ...row, ...patch });
   },
 
   async remove({ trx }, row) {
+    const policy = await trx
+      .selectFrom("l7policies")
+      .select("id")
+      .where("redirect_pool_id", "=", row.id)
+      .where("doomed", "=", false)
+      .executeTakeFirst();
+    if (policy !== undefined) {
+      throw new ApiError(409, `Pool ${row.id} is in use by L7 policy ${policy.id}, and can't be deleted.`);
+    }
     await trx
       .updateTable("listeners")
       .set({ default_pool_id: null, provisioning_status: "PENDING_UPDATE" })
@@ -51,14 +67,15 @@ export const poolRules: PartRules<typeof pool> = {
     }
   },
 
-  async concerned({ trx }, row) {
-    return { listeners: await listenersOf(trx, row.id) };
+  async concerned(change, row) {
+    return { listeners: await listenersOf(change, row.id) };
   },
 
   async views(db, rows) {
     const ids = rows.map((row) => row.id);
-    const [listeners, members, monitors] = await Promise.all([
-      relatedIds(db, "listeners", "default_pool_id", ids),
+    const [listeners, policies, members, monitors] = await Promise.all([
+      listenersByPool(db, ids),
+      relatedIds(db, "l7policies", "redirect_pool_id", ids),
       relatedIds(db, "members", "pool_id", ids),
       relatedIds(db, "health_monitors", "pool_id", ids),
     ]);
@@ -67,7 +84,8 @@ export const poolRules: PartRules<typeof pool> = {
         row.id,
         {
           loadbalancers: [{ id: row.loadbalancer_id }],
-          listeners: listeners.get(row.id) ?? [],
+          listeners: (listeners.get(row.id) ?? []).map((id) => ({ id })),
+          l7policies: policies.get(row.id) ?? [],
           members: members.get(row.id) ?? [],
           healthmonitor_id: monitors.get(row.id)?.[0]?.id ?? null,
         },
@@ -76,7 +94,65 @@ export const poolRules: PartRules<typeof pool> = {
   },
 };
 
-/** The listeners that send what no policy sends elsewhere to the pool. */
-export async function listenersOf(db: Parameters<typeof relatedIds>[0], poolId: string): Promise<string[]> {
-  return ((await relatedIds(db, "listeners", "default_pool_id", [poolId])).get(poolId) ?? []).map(({ id }) => id);
+/** The pool with what follows from its values. @throws {ApiError} 400 when they do not go with each other */
+function checked(row: Pool): Pool {
+  const { protocol, session_persistence: persistence } = row;
+  if (persistence !== null) {
+    const fault = persistenceFault(protocol, persistence);
+    if (fault !== null) throw inPersistence(persistence, fault.field, `It ${fault.message}.`);
+    if (persistence.type !== "SOURCE_IP" && (protocol === "TCP" || protocol === "HTTPS")) {
+      throw inPersistence(
+        persistence,
+        "type",
+        `It must be SOURCE_IP for a ${protocol} pool: its cookies can't be seen.`,
+      );
+    }
+    for (const field of ["persistence_timeout", "persistence_granularity"] as const) {
+      if (persistence[field] === null || isIpvs(protocol)) continue;
+      throw inPersistence(persistence, field, "It is for UDP, SCTP and FORWARD_TCP pools only.");
+    }
+  }
+  const { tls_enabled, tls_container_ref, ca_tls_container_ref, crl_container_ref } = row;
+  if (crl_container_ref !== null && ca_tls_container_ref === null) {
+    throw invalidField("crl_container_ref", crl_container_ref, "It requires ca_tls_container_ref.");
+  }
+  if (isIpvs(protocol) && (tls_enabled || tls_container_ref !== null || ca_tls_container_ref !== null)) {
+    throw invalidField("tls_enabled", tls_enabled, `The members of a ${protocol} pool can't be spoken to over TLS.`);
+  }
+  return tls_enabled ? { ...row, tls_versions: row.tls_versions ?? [...TLS_DEFAULTS.tls_versions] } : row;
+}
+
+function inPersistence(
+  persistence: NonNullable<Pool["session_persistence"]>,
+  field: keyof NonNullable<Pool["session_persistence"]>,
+  reason: string,
+): ApiError {
+  return invalidField(`session_persistence.${field}`, persistence[field], reason);
+}
+
+/** The listeners that send to a stored pool, by default or by a policy. */
+export async function listenersOf({ trx }: Change, poolId: string): Promise<string[]> {
+  return (await listenersByPool(trx, [poolId])).get(poolId) ?? [];
+}
+
+async function listenersByPool(db: Connection, ids: readonly string[]): Promise<Map<string, string[]>> {
+  const found = new Map(ids.map((id) => [id, new Set<string>()]));
+  if (ids.length > 0) {
+    const rows = await db
+      .selectFrom("listeners")
+      .select(["id", "default_pool_id as pool_id", "created_at"])
+      .where("default_pool_id", "in", ids)
+      .union(
+        db
+          .selectFrom("l7policies")
+          .innerJoin("listeners", "listeners.id", "l7policies.listener_id")
+          .select(["listeners.id", "redirect_pool_id as pool_id", "listeners.created_at"])
+          .where("redirect_pool_id", "in", ids),
+      )
+      .orderBy("created_at")
+      .orderBy("id")
+      .execute();
+    for (const { id, pool_id } of rows) found.get(pool_id ?? "")?.add(id);
+  }
+  return new Map([...found].map(([id, listeners]) => [id, [...listeners]]));
 }

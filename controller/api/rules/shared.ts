@@ -1,23 +1,46 @@
 /** What several resources' rules need. */
 import ipaddr from "ipaddr.js";
 import { type ListenerProtocol, POOLS_OF_LISTENERS, type PoolProtocol } from "../../../templates/fields.ts";
-import { type Listener, listener } from "../../model/listener.ts";
-import { type Pool, pool } from "../../model/pool.ts";
+import { pool } from "../../model/pool.ts";
+import type { Resource, Row } from "../../model/resource.ts";
 import { type Connection, findRow, untyped } from "../../store/rows.ts";
+import type { Change } from "../change.ts";
 import { ApiError, invalidField, notFound } from "../errors.ts";
 
 /** @throws {ApiError} 404 */
-export async function requirePool(db: Connection, id: string): Promise<Pool> {
-  const row = await findRow(db, pool, id);
-  if (row === undefined) throw notFound(pool.title, id);
+export async function requireRow<R extends Resource>(db: Connection, resource: R, id: string): Promise<Row<R>> {
+  const row = await findRow(db, resource, id);
+  if (row === undefined) throw notFound(resource.title, id);
   return row;
 }
 
-/** @throws {ApiError} 404 */
-export async function requireListener(db: Connection, id: string): Promise<Listener> {
-  const row = await findRow(db, listener, id);
-  if (row === undefined) throw notFound(listener.title, id);
+/** A part of the change's load balancer that is to stay. @throws {ApiError} 404, 409 when it is being deleted */
+export async function requireStaying<R extends Resource>(change: Change, resource: R, id: string): Promise<Row<R>> {
+  const row = await change.find(resource, id);
+  if (row === undefined) throw notFound(resource.title, id);
+  const { doomed }: Readonly<Record<string, unknown>> = row;
+  if (doomed === true) throw new ApiError(409, `${resource.title} ${id} is being deleted.`);
   return row;
+}
+
+/**
+ * A pool that a listener or policy is to send to.
+ * @throws {ApiError} 404 when there is no such pool, else 400 naming the field
+ */
+export async function checkTarget(
+  change: Change,
+  field: string,
+  poolId: string | null,
+  protocol: ListenerProtocol,
+): Promise<void> {
+  if (poolId === null) return;
+  const target = await change.find(pool, poolId);
+  if (target === undefined) {
+    if ((await findRow(change.trx, pool, poolId)) === undefined) throw notFound(pool.title, poolId);
+    throw invalidField(field, poolId, "The pool belongs to another load balancer.");
+  }
+  if (target.doomed) throw invalidField(field, poolId, "The pool is being deleted.");
+  checkProtocols(protocol, target.protocol);
 }
 
 /** @throws {ApiError} 400 */
@@ -48,6 +71,7 @@ export async function relatedIds(
   table: string,
   key: string,
   ids: readonly string[],
+  order = "created_at",
 ): Promise<Map<string, { id: string }[]>> {
   const found = new Map<string, { id: string }[]>(ids.map((id) => [id, []]));
   if (ids.length === 0) return found;
@@ -55,7 +79,7 @@ export async function relatedIds(
     .selectFrom(table)
     .select(["id", key])
     .where(key, "in", ids)
-    .orderBy("created_at")
+    .orderBy(order)
     .orderBy("id")
     .execute();
   for (const row of rows) found.get(String(row[key]))?.push({ id: String(row.id) });

@@ -9,10 +9,9 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
   const json = dialect === "postgresql" ? "jsonb" : "text";
   const table = (name: string) => db.schema.createTable(name);
 
-  const described = (builder: Builder) =>
+  const part = (builder: Builder) =>
     builder
       .addColumn("id", "text", (column) => column.primaryKey())
-      .addColumn("name", "text", (column) => column.notNull())
       .addColumn("project_id", "text", (column) => column.notNull())
       .addColumn("admin_state_up", "boolean", (column) => column.notNull())
       .addColumn("tags", json, (column) => column.notNull())
@@ -21,8 +20,36 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
       .addColumn("created_at", "text", (column) => column.notNull())
       .addColumn("updated_at", "text")
       .addColumn("doomed", "boolean", (column) => column.notNull());
+  const described = (builder: Builder) => part(builder).addColumn("name", "text", (column) => column.notNull());
   const partOf = (builder: Builder) =>
     builder.addColumn("loadbalancer_id", "text", (column) => column.notNull().references("load_balancers.id"));
+
+  const profile = (name: string, data: string) =>
+    table(name)
+      .addColumn("id", "text", (column) => column.primaryKey())
+      .addColumn("name", "text", (column) => column.notNull())
+      .addColumn("provider_name", "text", (column) => column.notNull())
+      .addColumn(data, "text", (column) => column.notNull())
+      .execute();
+  await profile("flavor_profiles", "flavor_data");
+  await profile("availability_zone_profiles", "availability_zone_data");
+
+  await table("flavors")
+    .addColumn("id", "text", (column) => column.primaryKey())
+    .addColumn("name", "text", (column) => column.notNull().unique())
+    .addColumn("description", "text", (column) => column.notNull())
+    .addColumn("enabled", "boolean", (column) => column.notNull())
+    .addColumn("flavor_profile_id", "text", (column) => column.notNull().references("flavor_profiles.id"))
+    .execute();
+
+  await table("availability_zones")
+    .addColumn("name", "text", (column) => column.primaryKey())
+    .addColumn("description", "text", (column) => column.notNull())
+    .addColumn("enabled", "boolean", (column) => column.notNull())
+    .addColumn("availability_zone_profile_id", "text", (column) =>
+      column.notNull().references("availability_zone_profiles.id"),
+    )
+    .execute();
 
   await described(table("load_balancers"))
     .addColumn("description", "text", (column) => column.notNull())
@@ -30,10 +57,11 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("vip_port_id", "text", (column) => column.notNull())
     .addColumn("vip_subnet_id", "text", (column) => column.notNull())
     .addColumn("vip_network_id", "text", (column) => column.notNull())
+    .addColumn("additional_vips", json, (column) => column.notNull())
     .addColumn("provider", "text", (column) => column.notNull())
-    .addColumn("flavor_id", "text")
+    .addColumn("flavor_id", "text", (column) => column.references("flavors.id"))
     .addColumn("vip_qos_policy_id", "text")
-    .addColumn("availability_zone", "text")
+    .addColumn("availability_zone", "text", (column) => column.references("availability_zones.name"))
     .addColumn("lvs_tcp_timeout", "integer", (column) => column.notNull())
     .addColumn("lvs_tcpfin_timeout", "integer", (column) => column.notNull())
     .addColumn("lvs_udp_timeout", "integer", (column) => column.notNull())
@@ -51,6 +79,14 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("description", "text", (column) => column.notNull())
     .addColumn("protocol", "text", (column) => column.notNull())
     .addColumn("lb_algorithm", "text", (column) => column.notNull())
+    .addColumn("session_persistence", json)
+    .addColumn("tls_container_ref", "text")
+    .addColumn("ca_tls_container_ref", "text")
+    .addColumn("crl_container_ref", "text")
+    .addColumn("tls_enabled", "boolean", (column) => column.notNull())
+    .addColumn("tls_ciphers", "text")
+    .addColumn("tls_versions", json)
+    .addColumn("alpn_protocols", json)
     .execute();
 
   await partOf(described(table("listeners")))
@@ -63,6 +99,40 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("timeout_member_connect", "integer", (column) => column.notNull())
     .addColumn("timeout_member_data", "integer", (column) => column.notNull())
     .addColumn("timeout_tcp_inspect", "integer", (column) => column.notNull())
+    .addColumn("default_tls_container_ref", "text")
+    .addColumn("sni_container_refs", json, (column) => column.notNull())
+    .addColumn("insert_headers", json, (column) => column.notNull())
+    .addColumn("client_ca_tls_container_ref", "text")
+    .addColumn("client_authentication", "text", (column) => column.notNull())
+    .addColumn("client_crl_container_ref", "text")
+    .addColumn("allowed_cidrs", json)
+    .addColumn("tls_ciphers", "text")
+    .addColumn("tls_versions", json)
+    .addColumn("alpn_protocols", json)
+    .addColumn("redirect_listener_id", "text")
+    .addColumn("hsts_max_age", "integer")
+    .addColumn("hsts_include_subdomains", "boolean", (column) => column.notNull())
+    .addColumn("hsts_preload", "boolean", (column) => column.notNull())
+    .execute();
+
+  await partOf(described(table("l7policies")))
+    .addColumn("description", "text", (column) => column.notNull())
+    .addColumn("listener_id", "text", (column) => column.notNull().references("listeners.id"))
+    .addColumn("action", "text", (column) => column.notNull())
+    .addColumn("redirect_pool_id", "text", (column) => column.references("pools.id"))
+    .addColumn("redirect_url", "text")
+    .addColumn("redirect_prefix", "text")
+    .addColumn("redirect_http_code", "integer")
+    .addColumn("position", "integer", (column) => column.notNull())
+    .execute();
+
+  await partOf(part(table("l7rules")))
+    .addColumn("l7policy_id", "text", (column) => column.notNull().references("l7policies.id"))
+    .addColumn("type", "text", (column) => column.notNull())
+    .addColumn("compare_type", "text", (column) => column.notNull())
+    .addColumn("key", "text")
+    .addColumn("value", "text", (column) => column.notNull())
+    .addColumn("invert", "boolean", (column) => column.notNull())
     .execute();
 
   await partOf(described(table("members")))
@@ -138,6 +208,12 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addPrimaryKeyConstraint("listener_statistics_key", ["listener_id", "amphora_id"])
     .execute();
 
+  let quotas: Builder = table("quotas").addColumn("project_id", "text", (column) => column.primaryKey());
+  for (const name of ["load_balancer", "listener", "member", "pool", "health_monitor", "l7policy", "l7rule"]) {
+    quotas = quotas.addColumn(name, "integer");
+  }
+  await quotas.execute();
+
   await table("deployment")
     .addColumn("key", "text", (column) => column.primaryKey())
     .addColumn("value", "text", (column) => column.notNull())
@@ -145,11 +221,14 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
 
   const index = (on: string, column: string) =>
     db.schema.createIndex(`${on}_by_${column}`).on(on).column(column).execute();
-  for (const on of ["load_balancers", "pools", "listeners", "members", "health_monitors"])
-    await index(on, "project_id");
-  for (const on of ["pools", "listeners", "members", "health_monitors", "amphorae"]) await index(on, "loadbalancer_id");
+  const parts = ["pools", "listeners", "l7policies", "l7rules", "members", "health_monitors"];
+  for (const on of ["load_balancers", ...parts]) await index(on, "project_id");
+  for (const on of [...parts, "amphorae"]) await index(on, "loadbalancer_id");
   for (const on of ["members", "health_monitors"]) await index(on, "pool_id");
   await index("load_balancers", "due_at");
   await index("listeners", "default_pool_id");
+  await index("l7policies", "listener_id");
+  await index("l7policies", "redirect_pool_id");
+  await index("l7rules", "l7policy_id");
   await index("ports", "owner_id");
 }

@@ -1,0 +1,41 @@
+/**
+ * Who may do what: Octavia's default policy (octavia/policies/base.py), with Keystone's `reader` beside
+ * `load-balancer_observer`.
+ */
+import { ApiError } from "./errors.ts";
+import type { Caller } from "./identity.ts";
+
+/** What is asked for: of a project's load balancers and their parts, of its quota, or of the deployment. */
+export type Action = "read" | "write" | "read-quota" | "write-quota" | "administer";
+
+const ADMIN = ["admin", "load-balancer_admin"];
+const READ_ALL = [...ADMIN, "load-balancer_global_observer"];
+const WRITE_OWN = ["load-balancer_member"];
+const READ_OWN = [...WRITE_OWN, "load-balancer_observer", "reader"];
+const QUOTA_ADMIN = "load-balancer_quota_admin";
+
+/** Which roles suffice for every project, and which for the caller's own. */
+const RULES: Readonly<Record<Action, { readonly everywhere: readonly string[]; readonly own: readonly string[] }>> = {
+  read: { everywhere: READ_ALL, own: READ_OWN },
+  write: { everywhere: ADMIN, own: WRITE_OWN },
+  "read-quota": { everywhere: [...READ_ALL, QUOTA_ADMIN], own: READ_OWN },
+  "write-quota": { everywhere: [...ADMIN, QUOTA_ADMIN], own: [] },
+  administer: { everywhere: ADMIN, own: [] },
+};
+
+/** Whether the caller may do it to what belongs to any project. */
+export function mayEverywhere(caller: Caller, action: Action): boolean {
+  if (caller.system && caller.roles.includes("reader") && (action === "read" || action === "read-quota")) return true;
+  return RULES[action].everywhere.some((role) => caller.roles.includes(role));
+}
+
+/**
+ * @param projectId whose it is; absent: nobody's, such as a flavor
+ * @throws {ApiError} 403
+ */
+export function authorize(caller: Caller, action: Action, projectId: string = caller.projectId): void {
+  if (mayEverywhere(caller, action)) return;
+  const isOwn = projectId === caller.projectId && projectId !== "";
+  if (isOwn && RULES[action].own.some((role) => caller.roles.includes(role))) return;
+  throw new ApiError(403, "Policy does not allow this request to be performed.");
+}

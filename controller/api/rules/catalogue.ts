@@ -1,0 +1,57 @@
+/** Rules of flavors, availability zones and their profiles. */
+import { availabilityZone } from "../../model/availability-zone.ts";
+import { availabilityZoneProfile } from "../../model/availability-zone-profile.ts";
+import { flavor } from "../../model/flavor.ts";
+import { flavorData, flavorProfile } from "../../model/flavor-profile.ts";
+import type { Resource } from "../../model/resource.ts";
+import type { Trx } from "../../store/database.ts";
+import { findRow } from "../../store/rows.ts";
+import type { CatalogueRules } from "../catalogue.ts";
+import { invalidField } from "../errors.ts";
+
+export const flavorRules: CatalogueRules = {
+  resource: flavor,
+  path: "/flavors",
+  isPublic: true,
+  usedBy: { table: "load_balancers", column: "flavor_id" },
+  check: (trx, { flavor_profile_id }) => requireProfile(trx, flavorProfile, "flavor_profile_id", flavor_profile_id),
+};
+
+/** @param computeFlavors the sizes of amphorae that the deployment has */
+export function flavorProfileRules(computeFlavors: readonly string[]): CatalogueRules {
+  return {
+    resource: flavorProfile,
+    path: "/flavorprofiles",
+    isPublic: false,
+    usedBy: { table: "flavors", column: "flavor_profile_id" },
+    mutableInUse: ["name"],
+    async check(_trx, { flavor_data }) {
+      const { compute_flavor: size } = flavorData.parse(JSON.parse(String(flavor_data)));
+      if (size === undefined || computeFlavors.includes(size)) return;
+      throw invalidField("flavor_data.compute_flavor", size, `It must be one of ${computeFlavors.join(", ")}.`);
+    },
+  };
+}
+
+export const availabilityZoneRules: CatalogueRules = {
+  resource: availabilityZone,
+  path: "/availabilityzones",
+  isPublic: true,
+  usedBy: { table: "load_balancers", column: "availability_zone" },
+  check: (trx, { availability_zone_profile_id: id }) =>
+    requireProfile(trx, availabilityZoneProfile, "availability_zone_profile_id", id),
+};
+
+export const availabilityZoneProfileRules: CatalogueRules = {
+  resource: availabilityZoneProfile,
+  path: "/availabilityzoneprofiles",
+  isPublic: false,
+  usedBy: { table: "availability_zones", column: "availability_zone_profile_id" },
+  mutableInUse: ["name"],
+  async check() {},
+};
+
+async function requireProfile(trx: Trx, profile: Resource, field: string, id: unknown): Promise<void> {
+  const row = await findRow(trx, profile, String(id));
+  if (row === undefined) throw invalidField(field, id, `${profile.title} ${id} not found.`);
+}
