@@ -1,46 +1,33 @@
-/** The controller, put together: store, drivers, API, reconciler, health. Started and stopped as a whole. */
+/** The controller, put together: store, drivers, API, and what drives amphorae. Started and stopped as a whole. */
 import { access, mkdir, rm } from "node:fs/promises";
-import type { RequestListener } from "node:http";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { Authority } from "./amphorae/authority.ts";
-import { AgentClient } from "./amphorae/client.ts";
 import { createApp } from "./api/app.ts";
 import { Engine } from "./api/engine.ts";
 import { createRouter } from "./api/routes.ts";
 import { ApiServer } from "./api/server.ts";
+import { checkDrivers, type Drivers, declareSubnets, type Host, openDrivers } from "./drivers/drivers.ts";
 import { keepToken, StaticIdentity } from "./drivers/identity.ts";
-import { LocalCompute } from "./drivers/local/compute.ts";
-import { LocalNetwork } from "./drivers/local/network.ts";
-import { declareSubnet, Subnets } from "./drivers/local/subnets.ts";
-import { Health } from "./health/health.ts";
-import { HeartbeatReceiver } from "./health/receiver.ts";
+import type { Subnets } from "./drivers/local/subnets.ts";
+import { Fleet } from "./fleet.ts";
 import { MetricsServer } from "./metrics.ts";
 import { claimFile } from "./process.ts";
-import { Amphorae } from "./reconcile/amphorae.ts";
-import { Reconciler } from "./reconcile/reconciler.ts";
-import { sweep } from "./reconcile/sweep.ts";
-import { DEFAULT_SUBNET_ID, type Settings, SettingsError } from "./settings.ts";
+import { Acknowledger } from "./reconcile/acknowledger.ts";
+import type { Settings } from "./settings.ts";
 import { Store } from "./store/database.ts";
 import { deploymentId } from "./store/deployment.ts";
 import { Settling } from "./store/settling.ts";
-
-const SWEEP_INTERVAL = 60_000;
 
 interface Parts {
   readonly settings: Settings;
   readonly log: Logger;
   readonly store: Store;
   readonly settling: Settling;
-  readonly network: LocalNetwork;
-  readonly compute: LocalCompute;
-  readonly client: AgentClient;
-  readonly reconciler: Reconciler;
-  readonly health: Health;
-  readonly receiver: HeartbeatReceiver;
+  readonly drivers: Drivers;
+  /** null: nothing is driven */
+  readonly fleet: Fleet | null;
   readonly server: ApiServer;
   readonly metrics: MetricsServer;
-  readonly handler: RequestListener;
   /** for sockets and what else must not outlive a reboot */
   readonly runDir: string;
   readonly deployment: string;
@@ -49,7 +36,6 @@ interface Parts {
 
 export class Controller {
   readonly #parts: Parts;
-  #sweeper: NodeJS.Timeout | null = null;
   /** how to stop what has been started, in the order of starting */
   readonly #stops: (() => unknown)[] = [];
 
@@ -63,6 +49,7 @@ export class Controller {
    * @throws {SettingsError} @throws {StoreError} @throws {SubnetError} @throws {TakenError} when it can't run here
    */
   static async start(settings: Settings, openLog: () => Logger): Promise<Controller> {
+    checkDrivers(settings);
     const subnets = declareSubnets(settings);
     const dataDir = settings["data-dir"];
     const fresh = !(await exists(dataDir));
@@ -84,8 +71,9 @@ export class Controller {
     return this.#parts.store;
   }
 
-  get network(): LocalNetwork {
-    return this.#parts.network;
+  /** What is driven on this host, null when nothing is. */
+  get host(): Host | null {
+    return this.#parts.drivers.host;
   }
 
   /** Four hexadecimal digits in the names of everything that this deployment makes on the host. */
@@ -105,43 +93,32 @@ export class Controller {
   /** Stops the controller. Amphorae and their traffic go on. */
   async stop(): Promise<void> {
     await this.#stopServing();
-    await this.#parts.compute.stop();
+    await this.host?.compute.stop();
     await this.#close();
   }
 
   /** Stops the controller and every amphora, and leaves nothing on the host but what is in data-dir. */
   async shutDown(): Promise<void> {
     await this.#stopServing();
-    await this.#parts.compute.shutDown();
-    await this.#parts.network.stop();
+    await this.host?.compute.shutDown();
+    await this.host?.network.stop();
     await this.#close();
     await rm(this.#parts.runDir, { recursive: true, force: true });
   }
 
   async #start(): Promise<void> {
-    const { settings, log, store, settling, network, compute, reconciler, health, receiver, server, metrics } =
-      this.#parts;
-    const adopted = (await compute.running()).length > 0;
+    const { settings, log, fleet, server, metrics } = this.#parts;
+    const adopted = ((await this.host?.compute.running()) ?? []).length > 0;
     try {
       this.#stops.push(() => server.close());
-      await receiver.start();
-      this.#stops.push(() => receiver.stop());
+      this.#stops.push(() => fleet?.stop());
+      await fleet?.listen();
       await metrics.start();
       this.#stops.push(() => metrics.stop());
-      await network.start();
-      await compute.start();
-      await health.start();
-      this.#stops.push(() => health.stop());
-      reconciler.start();
-      this.#stops.push(() => reconciler.stop());
-      const look = async () => {
-        if ((await sweep(store, compute, log)) > 0) settling.wake();
-      };
-      await look();
-      this.#sweeper = setInterval(() => {
-        look().catch((error: unknown) => log.error({ err: error }, "sweeping failed"));
-      }, SWEEP_INTERVAL);
-      server.serve(this.#parts.handler);
+      await this.host?.network.start();
+      await this.host?.compute.start();
+      await (fleet === null ? this.#acknowledge() : fleet.start());
+      server.serve(this.#handler());
     } catch (error) {
       // amphorae that served before this start go on serving, whatever is wrong with the controller
       await (adopted ? this.stop() : this.shutDown());
@@ -150,14 +127,36 @@ export class Controller {
     log.info({ address: settings.listen, port: settings.port }, "controller ready");
   }
 
+  #acknowledge(): void {
+    const { store, settling, drivers, log } = this.#parts;
+    const acknowledger = new Acknowledger({ store, settling, network: drivers.network, log });
+    acknowledger.start();
+    this.#stops.push(() => acknowledger.stop());
+  }
+
+  #handler() {
+    const { settings, store, settling, drivers, token, log } = this.#parts;
+    const admin = { userId: "admin", projectId: settings["admin-project"], roles: ["admin"], system: false };
+    const engine = new Engine({
+      store,
+      network: drivers.network,
+      settling,
+      settleWait: settings["settle-wait-ms"],
+      quotas: settings.quotas,
+      defaults: {
+        flavorId: settings["default-flavor"] || null,
+        availabilityZone: settings["default-availability-zone"] || null,
+      },
+      computeFlavors: settings["compute-flavors"].map(({ name }) => name),
+    });
+    return createApp(new StaticIdentity([{ token, caller: admin }]), createRouter(engine), log).callback();
+  }
+
   async #stopServing(): Promise<void> {
-    if (this.#sweeper !== null) clearInterval(this.#sweeper);
-    this.#sweeper = null;
     for (const stop of this.#stops.splice(0)) await stop();
   }
 
   async #close(): Promise<void> {
-    this.#parts.client.close();
     await this.#parts.store.close();
     await rm(lockFile(this.#parts.settings), { force: true });
   }
@@ -177,83 +176,18 @@ async function assemble(
   const store = await openStore(settings);
   const deployment = await deploymentId(store);
   const runDir = `/run/amphora-${deployment}`;
-  const authority = await Authority.open(join(dataDir, "authority"));
   const token = await keepToken(tokenFile(settings), settings["admin-token"]);
   const settling = new Settling();
-  const managementNetwork = settings["management-network"];
-  const heartbeatIntervalMs = settings["heartbeat-interval-ms"];
-
-  const network = new LocalNetwork({ subnets, deployment, managementNetwork, runDir, log });
-  const compute = new LocalCompute({ network, deployment, managementNetwork, dataDir, runDir, log });
-  const client = new AgentClient((await authority.issueController()).bundle);
-  const amphorae = new Amphorae({
+  const drivers = openDrivers(settings, subnets, { deployment, dataDir, runDir, log });
+  const { compute, network } = drivers;
+  const fleet = compute === null ? null : await Fleet.open({ settings, store, settling, compute, network, log });
+  const metrics = new MetricsServer(
+    settings["metrics-listen"],
+    settings["metrics-port"],
     store,
-    compute,
-    network,
-    client,
-    authority,
-    heartbeats: [{ address: settings["heartbeat-listen"], port: settings["heartbeat-port"] }],
-    heartbeatIntervalMs,
-    certificateDays: settings["certificate-days"],
-    bootLimit: settings["boot-limit-s"] * 1000,
-    log,
-  });
-  const reconciler = new Reconciler({
-    store,
-    settling,
-    amphorae,
-    network,
-    concurrency: settings.concurrency,
-    pendingLimit: settings["pending-limit-s"] * 1000,
-    log,
-  });
-  const health = new Health({
-    store,
-    client,
-    settling,
-    heartbeatIntervalMs,
-    onZombie: (amphoraId) => receiver.forget(amphoraId),
-    log,
-  });
-  const receiver: HeartbeatReceiver = new HeartbeatReceiver({
-    address: settings["heartbeat-listen"],
-    port: settings["heartbeat-port"],
-    keyOf: (amphoraId) => health.keyOf(amphoraId),
-    onHeartbeat: (heartbeat) => health.heard(heartbeat),
-    log,
-  });
-  const admin = { userId: "admin", projectId: settings["admin-project"], roles: ["admin"], system: false };
-  const engine = new Engine({
-    store,
-    network,
-    settling,
-    settleWait: settings["settle-wait-ms"],
-    quotas: settings.quotas,
-    defaults: {
-      flavorId: settings["default-flavor"] || null,
-      availabilityZone: settings["default-availability-zone"] || null,
-    },
-    computeFlavors: settings["compute-flavors"].map(({ name }) => name),
-  });
-  const app = createApp(new StaticIdentity([{ token, caller: admin }]), createRouter(engine), log);
-  return {
-    settings,
-    log,
-    store,
-    settling,
-    network,
-    compute,
-    client,
-    reconciler,
-    health,
-    receiver,
-    server,
-    metrics: new MetricsServer(settings["metrics-listen"], settings["metrics-port"], store, receiver),
-    handler: app.callback(),
-    runDir,
-    deployment,
-    token,
-  };
+    fleet?.receiver ?? null,
+  );
+  return { settings, log, store, settling, drivers, fleet, server, metrics, runDir, deployment, token };
 }
 
 export function tokenFile(settings: Settings): string {
@@ -262,17 +196,6 @@ export function tokenFile(settings: Settings): string {
 
 function lockFile(settings: Settings): string {
   return join(settings["data-dir"], "controller.pid");
-}
-
-function declareSubnets(settings: Settings): Subnets {
-  const declared =
-    settings.subnets.length > 0 ? settings.subnets : [{ id: DEFAULT_SUBNET_ID, cidr: settings.subnet, mtu: 1500 }];
-  const all = declared.map(declareSubnet);
-  const chosen = settings["default-subnet"] || all[0]?.id;
-  if (all.every((subnet) => subnet.id !== chosen)) {
-    throw new SettingsError(`default-subnet: ${chosen} is not among the subnets`);
-  }
-  return new Subnets(all, chosen ?? null);
 }
 
 async function openStore(settings: Settings): Promise<Store> {

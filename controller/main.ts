@@ -1,6 +1,7 @@
 /** amphora-controller: the REST API, the reconciler and the health receiver. */
 import packageJson from "../package.json" with { type: "json" };
 import { readCommandLine, settingsHelp } from "./command-line.ts";
+import { needsRoot } from "./drivers/drivers.ts";
 import { SettingsError } from "./settings.ts";
 
 const help = () => `amphora-controller ${packageJson.version}: load balancing as a service
@@ -25,7 +26,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (wantsHelp || command === undefined) return say(help());
   if (more.length > 0) throw new UsageError(`${command} takes no ${more[0]}`);
   if (command !== "up" && command !== "run") throw new UsageError(`there is no command ${command}`);
-  if (process.getuid?.() !== 0) {
+  if (needsRoot(settings) && process.getuid?.() !== 0) {
     throw new SettingsError("must be run as root: it makes network namespaces, links and firewall rules");
   }
   if (command === "up") {

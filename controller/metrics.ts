@@ -10,11 +10,13 @@ export class MetricsServer {
   readonly #registry = new Registry();
   readonly #server: Server;
 
-  /** @param port 0: nothing is served */
-  constructor(address: string, port: number, store: Store, receiver: HeartbeatReceiver) {
+  /** @param port 0: nothing is served @param receiver null: no amphora is listened to */
+  constructor(address: string, port: number, store: Store, receiver: HeartbeatReceiver | null) {
     this.#address = address;
     this.#port = port;
-    this.#describe(store, receiver);
+    collectDefaultMetrics({ register: this.#registry, prefix: "amphora_controller_" });
+    this.#describe(store);
+    if (receiver !== null) this.#describeHeartbeats(receiver);
     this.#server = createServer((request, response) => {
       if (request.url !== "/metrics") {
         response.writeHead(404).end();
@@ -45,9 +47,8 @@ export class MetricsServer {
     return new Promise((resolve) => this.#server.close(() => resolve()));
   }
 
-  #describe(store: Store, receiver: HeartbeatReceiver): void {
+  #describeHeartbeats(receiver: HeartbeatReceiver): void {
     const registers = [this.#registry];
-    collectDefaultMetrics({ register: this.#registry, prefix: "amphora_controller_" });
     new Gauge({
       name: "amphora_heartbeats_believed",
       help: "Heartbeats believed since the start",
@@ -65,6 +66,10 @@ export class MetricsServer {
         for (const reason of REFUSALS) this.set({ reason }, receiver.refused[reason]);
       },
     });
+  }
+
+  #describe(store: Store): void {
+    const registers = [this.#registry];
     new Gauge({
       name: "amphora_load_balancers",
       help: "Load balancers by status",

@@ -116,8 +116,16 @@ export const SETTINGS = {
     default: "",
     doc: "The availability zone of a load balancer that names none. Empty: none.",
   }),
-  compute: setting(z.enum(["local"]), { default: "local", value: "DRIVER", doc: "What amphorae run on: local." }),
-  network: setting(z.enum(["local"]), { default: "local", value: "DRIVER", doc: "What connects them: local." }),
+  compute: setting(z.enum(["local", "noop"]), {
+    default: "local",
+    value: "DRIVER",
+    doc: "What amphorae run on: local (this host), or noop (nothing is driven: the API alone).",
+  }),
+  network: setting(z.enum(["local", "noop"]), {
+    default: "local",
+    value: "DRIVER",
+    doc: "What connects them: local (bridges on this host), or noop (any network, subnet and port is taken for real).",
+  }),
   "management-network": setting(cidr, {
     default: "127.77.0.0/16",
     doc: "Where the controller speaks with the agents. No tenant can reach it.",

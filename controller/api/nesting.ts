@@ -33,8 +33,9 @@ const NESTED: Readonly<Record<string, Readonly<Record<string, Nested>>>> = {
     l7policies: { rules: l7policyRules, many: true, parent: "listener_id" },
   },
   pool: {
-    members: { rules: memberRules, many: true, parent: "pool_id" },
+    // first: members that are checked begin OFFLINE, others NO_MONITOR
     healthmonitor: { rules: healthMonitorRules, many: false, parent: "pool_id" },
+    members: { rules: memberRules, many: true, parent: "pool_id" },
   },
   l7policy: {
     redirect_pool: { rules: poolRules, many: false, sets: "redirect_pool_id" },

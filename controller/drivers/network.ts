@@ -37,7 +37,6 @@ export interface NetworkDriver {
   reserveVip(trx: Trx, loadBalancerId: string, request: VipRequest): Promise<Port>;
   /** The amphora's own address on the subnet; the same port every time it is asked for. */
   reserveAmphoraPort(trx: Trx, amphoraId: string, subnetId: string): Promise<Port>;
-  port(trx: Trx, portId: string): Promise<Port | null>;
   /** Whether members may name this subnet. */
   hasSubnet(subnetId: string): Promise<boolean>;
   /** Gives back every address that a load balancer or amphora holds; nothing happens when it has none. */

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Controller } from "../controller.ts";
+import type { Host } from "../drivers/drivers.ts";
 import { run } from "../drivers/local/command.ts";
 import { namespaces } from "../drivers/local/namespaces.ts";
 import type { Port } from "../drivers/network.ts";
@@ -20,12 +21,12 @@ export interface Demo {
 }
 
 /** Starts the demo's web servers, where they do not run. */
-export async function startMembers(controller: Controller): Promise<readonly string[]> {
-  return Promise.all(MEMBERS.map((name) => startMember(controller, name)));
+export async function startMembers(controller: Controller, host: Host): Promise<readonly string[]> {
+  return Promise.all(MEMBERS.map((name) => startMember(controller, host, name)));
 }
 
-async function startMember(controller: Controller, name: string): Promise<string> {
-  const { network, deployment, runDir, store } = controller;
+async function startMember(controller: Controller, { network }: Host, name: string): Promise<string> {
+  const { deployment, runDir, store } = controller;
   const port = await store.transaction((trx) => network.reserveFor(trx, "demo", `demo ${name}`));
   const namespace = `amphora-${deployment}-${name}`;
   if (!(await namespaces(namespace)).includes(namespace)) await connect(namespace, port, await network.attach(port));

@@ -2,13 +2,17 @@
 import { join } from "node:path";
 import pino from "pino";
 import { Controller, tokenFile } from "../controller.ts";
+import { needsRoot } from "../drivers/drivers.ts";
 import { stopSignal } from "../process.ts";
-import type { Settings } from "../settings.ts";
+import { type Settings, SettingsError } from "../settings.ts";
 import { ApiClient } from "./client.ts";
 import { awaitDemo, createDemo, type Demo, findDemo, startMembers } from "./demo.ts";
 
 /** Runs until SIGINT or SIGTERM. @throws when it can't start; then nothing is left behind */
 export async function up(settings: Settings, say: (line: string) => void): Promise<void> {
+  if (settings.demo && !needsRoot(settings)) {
+    throw new SettingsError("demo: there are no amphorae for it with compute noop: add --no-demo");
+  }
   const started = performance.now();
   const stopped = stopSignal();
   const logFile = join(settings["data-dir"], "controller.log");
@@ -33,9 +37,10 @@ export async function up(settings: Settings, say: (line: string) => void): Promi
 
 async function bringUp(controller: Controller, settings: Settings, say: (line: string) => void): Promise<Demo | null> {
   const api = new ApiClient(apiUrl(settings), controller.token);
+  const { host } = controller;
   const existing = await findDemo(controller, api);
-  if (existing === null && !settings.demo) return null;
-  const addresses = await step(say, "demo members", () => startMembers(controller));
+  if (host === null || (existing === null && !settings.demo)) return null;
+  const addresses = await step(say, "demo members", () => startMembers(controller, host));
   const demo = existing ?? (await step(say, "demo load balancer", () => createDemo(controller, api, addresses)));
   await step(say, "ACTIVE and ONLINE", () => awaitDemo(api, demo));
   return demo;

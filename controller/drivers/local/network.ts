@@ -70,11 +70,6 @@ export class LocalNetwork implements NetworkDriver {
     return asPort(subnet, known ?? (await takeAddress(trx, subnet, kind, ownerId)));
   }
 
-  async port(trx: Trx, portId: string): Promise<Port | null> {
-    const row = await trx.selectFrom("ports").selectAll().where("id", "=", portId).executeTakeFirst();
-    return row === undefined ? null : asPort(this.#require(row.subnet_id), row);
-  }
-
   async hasSubnet(subnetId: string): Promise<boolean> {
     return this.#options.subnets.find(subnetId) !== undefined;
   }

@@ -1,0 +1,67 @@
+/** The compute and network drivers that settings choose. */
+import type { Logger } from "pino";
+import { DEFAULT_SUBNET_ID, type Settings, SettingsError } from "../settings.ts";
+import type { ComputeDriver } from "./compute.ts";
+import { LocalCompute } from "./local/compute.ts";
+import { LocalNetwork } from "./local/network.ts";
+import { declareSubnet, Subnets } from "./local/subnets.ts";
+import type { NetworkDriver } from "./network.ts";
+import { NoopNetwork } from "./noop/network.ts";
+
+/** Everything on the controller's own host. */
+export interface Host {
+  readonly network: LocalNetwork;
+  readonly compute: LocalCompute;
+}
+
+export interface Drivers {
+  readonly network: NetworkDriver;
+  /** null: nothing is driven, every change is acknowledged at once */
+  readonly compute: ComputeDriver | null;
+  /** null: nothing is made on this host */
+  readonly host: Host | null;
+}
+
+export interface Place {
+  /** four hexadecimal digits that tell this deployment's links and namespaces on a host from others' */
+  readonly deployment: string;
+  readonly dataDir: string;
+  readonly runDir: string;
+  readonly log: Logger;
+}
+
+/** @throws {SettingsError} for drivers that do not go with each other */
+export function checkDrivers({ compute, network }: Settings): void {
+  if (compute === "local" && network !== "local") {
+    throw new SettingsError("network: compute local puts amphorae on this host, which needs network local");
+  }
+}
+
+/** Whether anything is made on this host, for which the controller must be root. */
+export function needsRoot({ compute }: Settings): boolean {
+  return compute === "local";
+}
+
+/** Nothing is started yet. */
+export function openDrivers(settings: Settings, subnets: Subnets, place: Place): Drivers {
+  const managementNetwork = settings["management-network"];
+  const local = () => new LocalNetwork({ subnets, managementNetwork, ...place });
+  if (settings.compute === "noop") {
+    return { network: settings.network === "noop" ? new NoopNetwork() : local(), compute: null, host: null };
+  }
+  const network = local();
+  const compute = new LocalCompute({ network, managementNetwork, ...place });
+  return { network, compute, host: { network, compute } };
+}
+
+/** @throws {SettingsError} @throws {SubnetError} */
+export function declareSubnets(settings: Settings): Subnets {
+  const declared =
+    settings.subnets.length > 0 ? settings.subnets : [{ id: DEFAULT_SUBNET_ID, cidr: settings.subnet, mtu: 1500 }];
+  const all = declared.map(declareSubnet);
+  const chosen = settings["default-subnet"] || all[0]?.id;
+  if (all.every((subnet) => subnet.id !== chosen)) {
+    throw new SettingsError(`default-subnet: ${chosen} is not among the subnets`);
+  }
+  return new Subnets(all, chosen ?? null);
+}

@@ -1,0 +1,115 @@
+/** What drives amphorae and listens to them: reconciler, heartbeats, health, and the sweep for what is left over. */
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { Authority } from "./amphorae/authority.ts";
+import { AgentClient } from "./amphorae/client.ts";
+import type { ComputeDriver } from "./drivers/compute.ts";
+import type { NetworkDriver } from "./drivers/network.ts";
+import { Health } from "./health/health.ts";
+import { HeartbeatReceiver } from "./health/receiver.ts";
+import { Amphorae } from "./reconcile/amphorae.ts";
+import { Reconciler } from "./reconcile/reconciler.ts";
+import { sweep } from "./reconcile/sweep.ts";
+import type { Settings } from "./settings.ts";
+import type { Store } from "./store/database.ts";
+import type { Settling } from "./store/settling.ts";
+
+const SWEEP_INTERVAL = 60_000;
+
+export interface FleetOptions {
+  readonly settings: Settings;
+  readonly store: Store;
+  readonly settling: Settling;
+  readonly compute: ComputeDriver;
+  readonly network: NetworkDriver;
+  readonly log: Logger;
+}
+
+export class Fleet {
+  readonly receiver: HeartbeatReceiver;
+  readonly #options: FleetOptions;
+  readonly #client: AgentClient;
+  readonly #reconciler: Reconciler;
+  readonly #health: Health;
+  #sweeper: NodeJS.Timeout | null = null;
+  /** how to stop what has been started, in the order of starting */
+  readonly #stops: (() => unknown)[] = [];
+
+  private constructor(options: FleetOptions, authority: Authority, client: AgentClient) {
+    this.#options = options;
+    this.#client = client;
+    const { settings, store, settling, compute, network, log } = options;
+    const heartbeats = { address: settings["heartbeat-listen"], port: settings["heartbeat-port"] };
+    const heartbeatIntervalMs = settings["heartbeat-interval-ms"];
+    const amphorae = new Amphorae({
+      store,
+      compute,
+      network,
+      client,
+      authority,
+      heartbeats: [heartbeats],
+      heartbeatIntervalMs,
+      certificateDays: settings["certificate-days"],
+      bootLimit: settings["boot-limit-s"] * 1000,
+      log,
+    });
+    this.#reconciler = new Reconciler({
+      store,
+      settling,
+      amphorae,
+      network,
+      concurrency: settings.concurrency,
+      pendingLimit: settings["pending-limit-s"] * 1000,
+      log,
+    });
+    this.#health = new Health({
+      store,
+      client,
+      settling,
+      heartbeatIntervalMs,
+      onZombie: (amphoraId) => this.receiver.forget(amphoraId),
+      log,
+    });
+    this.receiver = new HeartbeatReceiver({
+      ...heartbeats,
+      keyOf: (amphoraId) => this.#health.keyOf(amphoraId),
+      onHeartbeat: (heartbeat) => this.#health.heard(heartbeat),
+      log,
+    });
+  }
+
+  /** Opens the authority; nothing runs yet. */
+  static async open(options: FleetOptions): Promise<Fleet> {
+    const authority = await Authority.open(join(options.settings["data-dir"], "authority"));
+    const client = new AgentClient((await authority.issueController()).bundle);
+    return new Fleet(options, authority, client);
+  }
+
+  /** Takes the port of heartbeats, before anything is made. @throws {ListenError} */
+  async listen(): Promise<void> {
+    await this.receiver.start();
+    this.#stops.push(() => this.receiver.stop());
+  }
+
+  async start(): Promise<void> {
+    const { store, compute, settling, log } = this.#options;
+    await this.#health.start();
+    this.#stops.push(() => this.#health.stop());
+    this.#reconciler.start();
+    this.#stops.push(() => this.#reconciler.stop());
+    const look = async () => {
+      if ((await sweep(store, compute, log)) > 0) settling.wake();
+    };
+    await look();
+    this.#sweeper = setInterval(() => {
+      look().catch((error: unknown) => log.error({ err: error }, "sweeping failed"));
+    }, SWEEP_INTERVAL);
+  }
+
+  async stop(): Promise<void> {
+    if (this.#sweeper !== null) clearInterval(this.#sweeper);
+    this.#sweeper = null;
+    for (const stop of this.#stops.splice(0)) await stop();
+    this.#client.close();
+  }
+}
