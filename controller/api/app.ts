@@ -11,7 +11,7 @@ export interface State {
   caller: Caller;
 }
 
-const OPEN_PATHS = new Set(["/", "/healthcheck"]);
+const OPEN_PATHS = new Set(["/", "/healthcheck", "/v2.0/openapi.json"]);
 
 export function createApp(identity: IdentityDriver, router: Router, log: Logger): Koa<State> {
   const app = new Koa<State>();

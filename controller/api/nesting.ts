@@ -13,7 +13,7 @@ import type { Given, PartRules } from "./rules/rules.ts";
 /** Any part's rules: which part's they are is known only when the program runs. */
 export type AnyRules = PartRules<Resource>;
 
-interface Nested {
+export interface Nested {
   readonly rules: AnyRules;
   readonly many: boolean;
   /** the column of the inner object that names the outer one */
@@ -42,6 +42,11 @@ const NESTED: Readonly<Record<string, Readonly<Record<string, Nested>>>> = {
     rules: { rules: l7ruleRules, many: true, parent: "l7policy_id" },
   },
 };
+
+/** The keys of a body under which whole objects may stand. */
+export function nestedIn(resource: Resource): [key: string, nested: Nested][] {
+  return Object.entries(NESTED[resource.name] ?? {});
+}
 
 /** Whether a body may hold whole objects under that key. */
 export function isNested(resource: Resource, key: string): boolean {

@@ -2,7 +2,8 @@
 import type Router from "@koa/router";
 import { readJson, rootUnder } from "./body.ts";
 import type { Engine } from "./engine.ts";
-import { fields, parseBoolean } from "./listing.ts";
+import { parseBoolean } from "./filters.ts";
+import { fields } from "./listing.ts";
 import { Quotas } from "./quotas.ts";
 import { caller, empty, id, origin, parameters } from "./requests.ts";
 

@@ -1,8 +1,8 @@
 /** What handlers read of a request besides its body, and how they answer without one. */
 import type { Context } from "koa";
 import { invalidField } from "./errors.ts";
+import { parseBoolean } from "./filters.ts";
 import type { Caller } from "./identity.ts";
-import { parseBoolean } from "./listing.ts";
 
 /** Not Koa's `URL`, which there is none of when the Host header is missing or makes none. */
 export function parameters(context: Context): URLSearchParams {

@@ -1,10 +1,8 @@
 /** Which path leads where. */
 import Router from "@koa/router";
 import { amphora } from "../model/amphora.ts";
-import { l7policy } from "../model/l7policy.ts";
 import { listener } from "../model/listener.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
-import { pool } from "../model/pool.ts";
 import type { Resource, Row } from "../model/resource.ts";
 import { amphoraRoutes } from "./amphorae.ts";
 import { noViews, type Views, viewsOf } from "./answers.ts";
@@ -14,31 +12,19 @@ import type { Engine } from "./engine.ts";
 import { fields, type ListQuery, pageLinks, parseListQuery } from "./listing.ts";
 import { LoadBalancers, loadBalancerViews } from "./load-balancers.ts";
 import { replaceMembers } from "./members-batch.ts";
+import { openApiDocument } from "./openapi/document.ts";
 import { Parts } from "./parts.ts";
+import { AMPHORAE, cataloguePaths, LOAD_BALANCERS, PART_PATHS, type Parents, type PartPath } from "./paths.ts";
 import { authorize } from "./policy.ts";
 import { providerRoutes } from "./providers.ts";
 import { quotaRoutes } from "./quota-routes.ts";
 import { caller, empty, flagParameter, id, origin, parameters, within } from "./requests.ts";
-import {
-  availabilityZoneProfileRules,
-  availabilityZoneRules,
-  flavorProfileRules,
-  flavorRules,
-} from "./rules/catalogue.ts";
-import { healthMonitorRules } from "./rules/health-monitor.ts";
-import { l7policyRules } from "./rules/l7policy.ts";
-import { l7ruleRules } from "./rules/l7rule.ts";
-import { listenerRules } from "./rules/listener.ts";
-import { memberRules } from "./rules/member.ts";
-import { poolRules } from "./rules/pool.ts";
-import type { PartRules } from "./rules/rules.ts";
 import { statistics } from "./statistics.ts";
 import { statusTree } from "./status-tree.ts";
 import { versionDocument } from "./versions.ts";
 
 /** The same API under every name that clients call it by. */
 export const BASES = ["/v2.0/lbaas", "/v2/lbaas", "/v2.0/octavia", "/v2/octavia", "/v2.0", "/v2"];
-type Parents = Readonly<Record<string, Resource>>;
 
 export function createRouter(engine: Engine): Router {
   const router = new Router();
@@ -52,12 +38,7 @@ export function createRouter(engine: Engine): Router {
   });
   const v2 = new Router();
   loadBalancerRoutes(v2, engine);
-  partRoutes(v2, engine, listenerRules, "/listeners");
-  partRoutes(v2, engine, poolRules, "/pools");
-  partRoutes(v2, engine, memberRules, "/pools/:pool_id/members", { pool_id: pool });
-  partRoutes(v2, engine, l7policyRules, "/l7policies");
-  partRoutes(v2, engine, l7ruleRules, "/l7policies/:l7policy_id/rules", { l7policy_id: l7policy });
-  partRoutes(v2, engine, healthMonitorRules, "/healthmonitors");
+  for (const part of PART_PATHS) partRoutes(v2, engine, part);
   v2.get("/listeners/:id/stats", async (context) => {
     const row = await engine.requireRow(listener, caller(context), id(context));
     context.body = { stats: await statistics(engine.options.store.db, [row.id]) };
@@ -67,22 +48,23 @@ export function createRouter(engine: Engine): Router {
     await replaceMembers(engine, caller(context), id(context), bodies, flagParameter(context, "additive_only"));
     empty(context, 202);
   });
-  for (const rules of [flavorRules, availabilityZoneRules, availabilityZoneProfileRules]) {
-    catalogueRoutes(v2, engine, rules);
-  }
-  catalogueRoutes(v2, engine, flavorProfileRules(engine.options.computeFlavors));
+  for (const rules of cataloguePaths(engine.options.computeFlavors)) catalogueRoutes(v2, engine, rules);
   quotaRoutes(v2, engine);
   providerRoutes(v2);
-  adminOnly(v2, "/amphorae");
+  adminOnly(v2, AMPHORAE);
   amphoraRoutes(v2, engine);
-  readRoutes(v2, engine, amphora, "/amphorae", {}, noViews);
+  readRoutes(v2, engine, amphora, AMPHORAE, {}, noViews);
+  const description = openApiDocument(engine.options.computeFlavors);
+  router.get("/v2.0/openapi.json", (context) => {
+    context.body = description;
+  });
   for (const base of BASES) router.use(base, v2.routes());
   return router;
 }
 
 function loadBalancerRoutes(router: Router, engine: Engine): void {
   const service = new LoadBalancers(engine);
-  const path = "/loadbalancers";
+  const path = LOAD_BALANCERS;
   readRoutes(router, engine, loadBalancer, path, {}, loadBalancerViews);
   router.post(path, async (context) => {
     const root = rootObject(loadBalancer, await readJson(context));
@@ -116,17 +98,11 @@ function loadBalancerRoutes(router: Router, engine: Engine): void {
   }
 }
 
-/** @param inPath parameters of the path that are columns of the resource, and what they name */
-function partRoutes<R extends Resource>(
-  router: Router,
-  engine: Engine,
-  rules: PartRules<R>,
-  path: string,
-  inPath: Parents = {},
-): void {
+function partRoutes(router: Router, engine: Engine, { rules, path, parents }: PartPath): void {
   const { resource } = rules;
+  const columns = Object.keys(parents);
   const parts = new Parts(engine);
-  readRoutes(router, engine, resource, path, inPath, viewsOf(rules));
+  readRoutes(router, engine, resource, path, parents, viewsOf(rules));
   router.post(path, async (context) => {
     const root = rootObject(resource, await readJson(context));
     context.body = { [resource.name]: await parts.create(rules, caller(context), root, context.params) };
@@ -134,12 +110,12 @@ function partRoutes<R extends Resource>(
   });
   router.put(`${path}/:id`, async (context) => {
     const root = rootObject(resource, await readJson(context));
-    const row = await parts.update(rules, caller(context), id(context), root, within(context, Object.keys(inPath)));
+    const row = await parts.update(rules, caller(context), id(context), root, within(context, columns));
     context.body = { [resource.name]: row };
     context.status = 202;
   });
   router.delete(`${path}/:id`, async (context) => {
-    await parts.remove(rules, caller(context), id(context), within(context, Object.keys(inPath)));
+    await parts.remove(rules, caller(context), id(context), within(context, columns));
     empty(context, resource.deleteStatus);
   });
 }

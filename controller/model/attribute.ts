@@ -83,24 +83,25 @@ const MAX_JSON_TEXT = 4096;
 
 /** An object, or JSON text of one; kept as text, which stays as it was given. */
 export function jsonText(schema: z.ZodType): z.ZodType<string> {
-  return z.unknown().transform((given, context) => {
-    const written = typeof given === "string" ? given : JSON.stringify(given);
+  const written = z.unknown().transform((given, context) => {
+    const text = typeof given === "string" ? given : JSON.stringify(given);
     const fault = (message: string, path: PropertyKey[] = []) => {
       context.addIssue({ code: "custom", message, path, input: given });
       return z.NEVER;
     };
-    if (written === undefined || written.length > MAX_JSON_TEXT) {
+    if (text === undefined || text.length > MAX_JSON_TEXT) {
       return fault(`must be an object, or JSON text of one, of at most ${MAX_JSON_TEXT} characters`);
     }
     let value: unknown;
     try {
-      value = JSON.parse(written);
+      value = JSON.parse(text);
     } catch {
       return fault("must be an object, or JSON text of one");
     }
     const issue = schema.safeParse(value).error?.issues[0];
-    return issue === undefined ? written : fault(issue.message, issue.path);
+    return issue === undefined ? text : fault(issue.message, issue.path);
   });
+  return written.pipe(z.string());
 }
 
 type Optional<T> = Omit<Options<T | null>, "default">;

@@ -103,8 +103,9 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
   await server.listen("127.0.0.1", at);
   t.teardown(() => server.close());
   const log = pino({ level: "error" }, pino.destination(2));
-  server.serve(createApp(new StaticIdentity(CALLERS), createRouter(engine), log).callback());
-  const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling));
+  const router = createRouter(engine);
+  server.serve(createApp(new StaticIdentity(CALLERS), router, log).callback());
+  const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling), router);
   if (settles) api.reconciler.settleFromNowOn();
   t.teardown(() => api.reconciler.stop());
   return api;
@@ -114,11 +115,21 @@ export class TestApi {
   readonly base: string;
   readonly store: Store;
   readonly reconciler: StandIn;
+  readonly #router: ReturnType<typeof createRouter>;
 
-  constructor(base: string, store: Store, reconciler: StandIn) {
+  constructor(base: string, store: Store, reconciler: StandIn, router: ReturnType<typeof createRouter>) {
+    this.#router = router;
     this.base = base;
     this.store = store;
     this.reconciler = reconciler;
+  }
+
+  /** `GET /pools/{}/members`: what is served below /v2.0/lbaas. */
+  routes(): string[] {
+    const served = this.#router.stack.flatMap(({ path, methods }) => methods.map((method) => `${method} ${path}`));
+    return served
+      .filter((each) => !each.startsWith("HEAD ") && each.includes(` ${LBAAS}/`))
+      .map((each) => each.replace(LBAAS, "").replace(/:\w+/g, "{}"));
   }
 
   /**
