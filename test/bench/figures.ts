@@ -1,4 +1,5 @@
 /** Figures of repeated measurements, printed alike everywhere. */
+import { readdir, readFile } from "node:fs/promises";
 
 /** @param times in ms */
 export function print(what: string, times: readonly number[]): void {
@@ -19,4 +20,45 @@ export async function measure(rounds: number, work: (round: number) => Promise<u
     times.push(performance.now() - started);
   }
   return times;
+}
+
+/** @param times of the calls, ms @param elapsed of all together, ms @param cpu ms that they cost, all processes */
+export function printRate(
+  what: string,
+  times: readonly number[],
+  elapsed: number,
+  cpu: number,
+  inFlight: number,
+  peer: string,
+): void {
+  const sorted = [...times].sort((a, b) => a - b);
+  const at = (share: number) =>
+    (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0).toFixed(1);
+  const rate = ((times.length / elapsed) * 1000).toFixed(times.length / elapsed < 0.1 ? 1 : 0);
+  const figures = [
+    `${rate.padStart(6)}/s`,
+    `p50 ${at(0.5).padStart(6)} ms`,
+    `p99 ${at(0.99).padStart(6)} ms`,
+    `CPU ${(cpu / times.length).toFixed(2).padStart(7)} ms`,
+    `in flight ${inFlight}`,
+  ];
+  console.log(`  ${what.padEnd(54)} ${figures.join("  ")}${peer === "" ? "" : `   (peer ${peer})`}`);
+}
+
+/** Clock ticks in a second (getconf CLK_TCK). */
+const TICKS = 100;
+
+/** CPU time that a process, and all those whose command begins with a word, have used so far, ms. */
+export async function cpuOf(pid: number, also: string | null): Promise<number> {
+  const ids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const used = await Promise.all(
+    ids.map(async (id) => {
+      const stat = await readFile(`/proc/${id}/stat`, "utf8").catch(() => "");
+      const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"));
+      if (Number(id) !== pid && name !== also) return 0;
+      const rest = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      return Number(rest[11] ?? 0) + Number(rest[12] ?? 0);
+    }),
+  );
+  return (used.reduce((sum, each) => sum + each, 0) / TICKS) * 1000;
 }
