@@ -10,6 +10,7 @@ import { HAPROXY_CFG } from "../templates/render.ts";
 import { SpecError } from "../templates/spec.ts";
 import { Applier } from "./apply.ts";
 import { Haproxy } from "./dataplane/haproxy.ts";
+import { HaproxyDaemon } from "./dataplane/haproxy-daemon.ts";
 import { Heartbeats } from "./heartbeat.ts";
 import { parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
 import { metricsRegistry } from "./metrics.ts";
@@ -46,8 +47,7 @@ export class Agent {
       namespace: settings.namespace,
       layout,
       stateDir: settings.state_dir,
-      haproxy: this.#haproxy,
-      beforeReload: () => this.#watch.count(),
+      daemons: [new HaproxyDaemon({ haproxy: this.#haproxy, layout, beforeReload: () => this.#watch.count(), log })],
       log,
     });
     this.#watch = new Watch({

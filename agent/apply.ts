@@ -5,15 +5,12 @@ import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import writeFileAtomic from "write-file-atomic";
-import { bindsOf } from "../templates/haproxy.ts";
 import type { Layout } from "../templates/layout.ts";
-import { HAPROXY_CFG, type RenderedFiles, render } from "../templates/render.ts";
+import { type RenderedFile, type RenderedFiles, render } from "../templates/render.ts";
 import { type AmphoraSpec, parseSpec, SpecError } from "../templates/spec.ts";
-import type { Haproxy } from "./dataplane/haproxy.ts";
-import { HaproxyError } from "./dataplane/haproxy-socket.ts";
+import type { Change, Daemon, Prepared, Rendered } from "./dataplane/daemon.ts";
 import { applyNetwork } from "./dataplane/namespace.ts";
-import { planHaproxy } from "./plan.ts";
-import type { ApplyAnswer, ApplyWay } from "./protocol.ts";
+import { APPLY_WAYS, type ApplyAnswer, type ApplyWay } from "./protocol.ts";
 
 /** The spec is not newer than what runs here. */
 export class RevisionError extends Error {
@@ -25,20 +22,17 @@ export interface ApplierOptions {
   readonly namespace: string;
   readonly layout: Layout;
   readonly stateDir: string;
-  readonly haproxy: Haproxy;
-  /** called when the serving worker is about to be replaced */
-  readonly beforeReload: () => Promise<void>;
+  /** in the order in which they take a change */
+  readonly daemons: readonly Daemon[];
   readonly log: Logger;
 }
 
 export class Applier {
   readonly #options: ApplierOptions;
   readonly #specFile: string;
-  #running: AmphoraSpec | null = null;
+  #running: Rendered | null = null;
   /** what was last applied before this process: no older revision is taken, even when it could not be brought back */
   #persisted: AmphoraSpec | null = null;
-  /** whether HAProxy may hold changes that its file does not tell of */
-  #uncertain = false;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: ApplierOptions) {
@@ -48,13 +42,13 @@ export class Applier {
 
   /** The spec in force, null before the first. */
   get running(): AmphoraSpec | null {
-    return this.#running;
+    return this.#running?.spec ?? null;
   }
 
   /**
    * Makes the instance what the document says. Calls are carried out one after the other; a call that fails leaves
    * everything as it was, and the same document twice changes nothing.
-   * @throws {SpecError} the document is no valid spec, is another amphora's, or HAProxy refuses what it renders to
+   * @throws {SpecError} the document is no valid spec, is another amphora's, or a daemon refuses what it renders to
    * @throws {RevisionError} a newer revision runs already
    * @throws {NetworkError} the instance's network is not ready for it
    */
@@ -94,22 +88,20 @@ export class Applier {
     return this.#oneAtATime(work);
   }
 
-  /** Starts HAProxy again if it died. */
+  /** Starts again what died. */
   revive(): Promise<void> {
     return this.#oneAtATime(async () => {
-      if (this.#running === null || (await this.#options.haproxy.processes()) !== null) return;
-      this.#options.log.error("HAProxy is gone: starting it again");
-      await this.#options.haproxy.start();
+      if (this.#running === null) return;
+      for (const daemon of this.#options.daemons) await daemon.revive(this.#running);
     });
   }
 
   /** What is rendered now. */
   files(): { path: string; content: string }[] {
-    if (this.#running === null) return [];
     const { layout } = this.#options;
-    return [...render(this.#running, layout)].map(([path, file]) => ({
+    return [...(this.#running?.files ?? [])].map(([path, { content }]) => ({
       path: join(layout.configDir, path),
-      content: file.content,
+      content,
     }));
   }
 
@@ -123,7 +115,7 @@ export class Applier {
     if (spec.amphora_id !== this.#options.amphoraId) {
       throw new SpecError([{ path: "amphora_id", message: `this is amphora ${this.#options.amphoraId}` }]);
     }
-    const running = this.#running ?? this.#persisted;
+    const running = this.running ?? this.#persisted;
     if (running === null || spec.revision > running.revision) return;
     if (spec.revision < running.revision) {
       throw new RevisionError(`revision ${spec.revision} is older than ${running.revision}, which runs`);
@@ -134,97 +126,32 @@ export class Applier {
   }
 
   async #bringAbout(spec: AmphoraSpec): Promise<ApplyWay> {
-    const { haproxy, layout, namespace } = this.#options;
-    const files = render(spec, layout);
-    const previous = await this.#filesInPlace(files);
-    const alive = (await haproxy.processes()) !== null;
-    // only when the file in place is the one that the running spec renders to is it known what HAProxy serves
-    const served =
-      alive && this.#running !== null && same(render(this.#running, layout), previous) ? this.#running : null;
-    const plan = served === null ? null : planHaproxy(served, spec);
-    const unchanged = alive && !this.#uncertain && same(files, previous);
-
-    if (plan?.how === "reload" || (plan === null && !unchanged)) {
-      await this.#check(files);
-      await this.#checkPorts(spec);
-    }
+    const { daemons, layout, namespace } = this.#options;
+    const next = { spec, files: render(spec, layout) };
+    const change = {
+      running: this.#running,
+      next,
+      inPlace: await this.#filesInPlace(next.files, this.#running?.files),
+    };
+    const prepared: Prepared[] = [];
+    for (const daemon of daemons) prepared.push(await daemon.prepare(change));
     try {
       await applyNetwork(namespace, spec);
-      await this.#write(files);
-      const how = await this.#bringHaproxy(spec, plan?.how === "runtime" ? plan.commands : null, alive, unchanged);
+      await this.#write(next.files);
+      const ways: ApplyWay[] = [];
+      for (const each of prepared) ways.push(await each.bring());
       await writeFileAtomic(this.#specFile, JSON.stringify(spec), { mode: 0o600 });
-      this.#running = spec;
-      return how;
+      this.#running = next;
+      return dearest(ways);
     } catch (error) {
-      await this.#backOut(files, previous);
-      if (error instanceof HaproxyError) throw new SpecError([{ path: "", message: error.message }]);
+      await this.#backOut(change, prepared);
       throw error;
     }
   }
 
-  async #bringHaproxy(
-    spec: AmphoraSpec,
-    commands: readonly string[] | null,
-    alive: boolean,
-    unchanged: boolean,
-  ): Promise<ApplyWay> {
-    const { haproxy, beforeReload, log } = this.#options;
-    if (!alive) {
-      await haproxy.start();
-      this.#uncertain = false;
-      return "restart";
-    }
-    if (unchanged) return "none";
-    if (commands !== null) {
-      try {
-        this.#uncertain = true;
-        await haproxy.change(commands);
-        this.#uncertain = false;
-        return "runtime";
-      } catch (error) {
-        if (!(error instanceof HaproxyError)) throw error;
-        log.warn({ error: error.message }, "the running HAProxy refused a change: reloading");
-      }
-    }
-    await beforeReload();
-    await haproxy.reload(spec);
-    this.#uncertain = false;
-    return "reload";
-  }
-
-  /** Has HAProxy read the new file before it replaces the old one. */
-  async #check(files: RenderedFiles): Promise<void> {
-    const { layout, haproxy } = this.#options;
-    const file = files.get(HAPROXY_CFG);
-    if (file === undefined) return;
-    const candidate = join(layout.configDir, `${HAPROXY_CFG}.new`);
-    await mkdir(dirname(candidate), { recursive: true, mode: 0o700 });
-    try {
-      await writeFileAtomic(candidate, file.content, { mode: file.mode });
-      await haproxy.check(candidate);
-    } catch (error) {
-      if (error instanceof HaproxyError) throw new SpecError([{ path: "", message: error.message }]);
-      throw error;
-    } finally {
-      await rm(candidate, { force: true });
-    }
-  }
-
-  /** Finds out before a reload does that another process has a listener's port. */
-  async #checkPorts(spec: AmphoraSpec): Promise<void> {
-    const taken = await this.#options.haproxy.taken(bindsOf(spec));
-    if (taken.length === 0) return;
-    throw new SpecError(
-      taken.map(({ address, port }) => ({
-        path: `listeners[${spec.listeners.findIndex((each) => each.protocol_port === port)}].protocol_port`,
-        message: `another process on the instance listens on port ${port} of ${address}`,
-      })),
-    );
-  }
-
-  async #filesInPlace(wanted: RenderedFiles): Promise<RenderedFiles> {
-    const found = new Map<string, { content: string; mode: number }>();
-    for (const [path, { mode }] of wanted) {
+  async #filesInPlace(...sets: readonly (RenderedFiles | undefined)[]): Promise<RenderedFiles> {
+    const found = new Map<string, RenderedFile>();
+    for (const [path, { mode }] of sets.flatMap((files) => [...(files ?? [])])) {
       const content = await readFile(join(this.#options.layout.configDir, path), "utf8").catch(() => null);
       if (content !== null) found.set(path, { content, mode });
     }
@@ -239,24 +166,23 @@ export class Applier {
     }
   }
 
-  /** Puts the files back as they were; HAProxy has kept serving what they say. */
-  async #backOut(refused: RenderedFiles, previous: RenderedFiles): Promise<void> {
-    const { haproxy, layout, log, namespace } = this.#options;
-    await this.#write(previous);
-    for (const path of refused.keys()) {
-      if (!previous.has(path)) await rm(join(layout.configDir, path), { force: true });
+  /** Puts everything back as it was: the files, the network, and what the daemons serve. */
+  async #backOut({ next, inPlace }: Change, prepared: readonly Prepared[]): Promise<void> {
+    const { layout, log, namespace } = this.#options;
+    await this.#write(inPlace);
+    for (const path of next.files.keys()) {
+      if (!inPlace.has(path)) await rm(join(layout.configDir, path), { force: true });
     }
-    if (this.#running === null) return;
     try {
-      await applyNetwork(namespace, this.#running);
-      // leaves the master's "last reload failed" state, so that the next reload starts from a sound one
-      if ((await haproxy.processes())?.failed) await haproxy.reload(this.#running);
+      if (this.#running !== null) await applyNetwork(namespace, this.#running.spec);
+      for (const each of prepared) await each.backOut();
     } catch (error) {
       log.error({ err: error }, "backing out of a refused spec failed: the last good worker still serves");
     }
   }
 }
 
-function same(a: RenderedFiles, b: RenderedFiles): boolean {
-  return a.size === b.size && [...a].every(([path, file]) => b.get(path)?.content === file.content);
+/** Of the ways that several daemons took, the one that cost most. */
+function dearest(ways: readonly ApplyWay[]): ApplyWay {
+  return APPLY_WAYS.findLast((way) => ways.includes(way)) ?? "none";
 }

@@ -12,7 +12,8 @@ export interface RenderedFile {
 /** Path below the layout's configDir -> file. */
 export type RenderedFiles = ReadonlyMap<string, RenderedFile>;
 
-export const HAPROXY_CFG = "haproxy/haproxy.cfg";
+export const HAPROXY_FOLDER = "haproxy/";
+export const HAPROXY_CFG = `${HAPROXY_FOLDER}haproxy.cfg`;
 
 /**
  * Every configuration file of an amphora. The same spec and layout always give the same bytes.

@@ -145,6 +145,11 @@ export class Haproxy {
     throw new HaproxyError(`HAProxy kept its old configuration: ${await this.#lastWords(offset)}`);
   }
 
+  /** Ends HAProxy, and with it every connection. */
+  async stop(): Promise<void> {
+    await this.#endStray();
+  }
+
   /** Changes the running worker. @throws {HaproxyError} when a command was refused; earlier ones have taken effect */
   async change(commands: readonly string[]): Promise<void> {
     await tell(this.#master, commands);
