@@ -1,15 +1,16 @@
 /** validate -> render -> check -> swap -> reload -> verify, or back out: the one way a spec reaches the data plane. */
 
-import { mkdir, readFile, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import writeFileAtomic from "write-file-atomic";
 import type { Layout } from "../templates/layout.ts";
-import { type RenderedFile, type RenderedFiles, render } from "../templates/render.ts";
+import { render, targetOf } from "../templates/render.ts";
 import { type AmphoraSpec, parseSpec, SpecError } from "../templates/spec.ts";
 import type { Change, Daemon, Prepared, Rendered } from "./dataplane/daemon.ts";
 import { applyNetwork } from "./dataplane/namespace.ts";
+import { readFiles, removeOthers, writeFiles } from "./files.ts";
 import { APPLY_WAYS, type ApplyAnswer, type ApplyWay } from "./protocol.ts";
 
 /** The spec is not newer than what runs here. */
@@ -96,13 +97,11 @@ export class Applier {
     });
   }
 
-  /** What is rendered now. */
+  /** What is rendered now, without what is secret. */
   files(): { path: string; content: string }[] {
-    const { layout } = this.#options;
-    return [...(this.#running?.files ?? [])].map(([path, { content }]) => ({
-      path: join(layout.configDir, path),
-      content,
-    }));
+    return [...(this.#running?.files ?? [])]
+      .filter(([, { secret }]) => !secret)
+      .map(([path, { content }]) => ({ path: targetOf(path, this.#options.layout), content }));
   }
 
   #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
@@ -131,17 +130,18 @@ export class Applier {
     const change = {
       running: this.#running,
       next,
-      inPlace: await this.#filesInPlace(next.files, this.#running?.files),
+      inPlace: await readFiles(layout, next.files, this.#running?.files ?? new Map()),
     };
     const prepared: Prepared[] = [];
     for (const daemon of daemons) prepared.push(await daemon.prepare(change));
     try {
       await applyNetwork(namespace, spec);
-      await this.#write(next.files);
+      await writeFiles(next.files, layout);
       const ways: ApplyWay[] = [];
       for (const each of prepared) ways.push(await each.bring());
       await writeFileAtomic(this.#specFile, JSON.stringify(spec), { mode: 0o600 });
       this.#running = next;
+      await removeOthers(next.files, layout);
       return dearest(ways);
     } catch (error) {
       await this.#backOut(change, prepared);
@@ -149,29 +149,12 @@ export class Applier {
     }
   }
 
-  async #filesInPlace(...sets: readonly (RenderedFiles | undefined)[]): Promise<RenderedFiles> {
-    const found = new Map<string, RenderedFile>();
-    for (const [path, { mode }] of sets.flatMap((files) => [...(files ?? [])])) {
-      const content = await readFile(join(this.#options.layout.configDir, path), "utf8").catch(() => null);
-      if (content !== null) found.set(path, { content, mode });
-    }
-    return found;
-  }
-
-  async #write(files: RenderedFiles): Promise<void> {
-    for (const [path, file] of files) {
-      const target = join(this.#options.layout.configDir, path);
-      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-      await writeFileAtomic(target, file.content, { mode: file.mode });
-    }
-  }
-
   /** Puts everything back as it was: the files, the network, and what the daemons serve. */
   async #backOut({ next, inPlace }: Change, prepared: readonly Prepared[]): Promise<void> {
     const { layout, log, namespace } = this.#options;
-    await this.#write(inPlace);
+    await writeFiles(inPlace, layout);
     for (const path of next.files.keys()) {
-      if (!inPlace.has(path)) await rm(join(layout.configDir, path), { force: true });
+      if (!inPlace.has(path)) await rm(targetOf(path, layout), { force: true });
     }
     try {
       if (this.#running !== null) await applyNetwork(namespace, this.#running.spec);

@@ -3,6 +3,7 @@
  * Messages complete the sentence "<field> ...".
  */
 import { isIP, isIPv4, isIPv6 } from "node:net";
+import { createSecureContext } from "node:tls";
 import { z } from "zod";
 
 /** HAProxy keeps every time in a signed 32 bit count of milliseconds (configuration manual, 2.5 "Time format"). */
@@ -68,8 +69,9 @@ export const L7_RULE_TYPES = [
 ] as const;
 export const COMPARE_TYPES = ["EQUAL_TO", "STARTS_WITH", "ENDS_WITH", "CONTAINS", "REGEX"] as const;
 export const CLIENT_AUTHENTICATIONS = ["NONE", "OPTIONAL", "MANDATORY"] as const;
-/** From the oldest to the newest. */
+/** From the oldest to the newest. Debian's OpenSSL has no SSLv3: it is accepted beside others, and never spoken. */
 export const TLS_VERSIONS = ["SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] as const;
+export type TlsVersion = (typeof TLS_VERSIONS)[number];
 export const ALPN_PROTOCOLS = ["h2", "http/1.1", "http/1.0"] as const;
 /** What a listener may add to requests, and whether only one that terminates TLS knows it. */
 export const INSERT_HEADERS = {
@@ -201,7 +203,28 @@ export const cipherList = z
   .string()
   .min(1)
   .max(2048)
-  .regex(/^[A-Za-z0-9_.+!@=-]+(:[A-Za-z0-9_.+!@=-]+)*$/, "must be OpenSSL cipher names joined by colons");
+  .regex(/^[A-Za-z0-9_.+!@=-]+(:[A-Za-z0-9_.+!@=-]+)*$/, "must be OpenSSL cipher names joined by colons")
+  .refine(isKnownToOpenssl, "names no cipher that OpenSSL knows, or a TLS_ suite that it does not");
+
+/** As OpenSSL has it: an unknown name is passed over as long as another is known, but for the suites of TLSv1.3. */
+function isKnownToOpenssl(ciphers: string): boolean {
+  try {
+    createSecureContext({ ciphers });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Which of the names in one list are suites of TLSv1.3, and which are ciphers of the versions before. */
+export function splitCiphers(list: string): {
+  readonly suites: readonly string[];
+  readonly ciphers: readonly string[];
+} {
+  const names = list.split(":");
+  const isSuite = (name: string) => name.startsWith("TLS_");
+  return { suites: names.filter(isSuite), ciphers: names.filter((name) => !isSuite(name)) };
+}
 
 /** How much of a client's address counts for persistence: an IPv4 netmask, or an IPv6 prefix length (1-128). */
 export const persistenceGranularity = z
@@ -216,3 +239,16 @@ function isNetmask(text: string): boolean {
   const bits = text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0) >>> 0;
   return bits !== 0 && ((~bits + 1) & ~bits) >>> 0 === 0;
 }
+
+/** A range of versions: HAProxy can leave out none in the middle. */
+export const tlsVersions = z
+  .array(z.enum(TLS_VERSIONS))
+  .min(1)
+  .refine(
+    (given) => given.some((version) => version !== "SSLv3"),
+    "must hold more than SSLv3, which no TLS library has",
+  )
+  .refine((given) => {
+    const places = given.map((version) => TLS_VERSIONS.indexOf(version));
+    return Math.max(...places) - Math.min(...places) < new Set(places).size;
+  }, "must leave out no version between the oldest and the newest");

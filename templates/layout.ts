@@ -4,6 +4,8 @@ export interface Layout {
   readonly configDir: string;
   /** sockets, process ids and other state that ends with the running system (tmpfs) */
   readonly runDir: string;
+  /** certificates and keys (tmpfs) */
+  readonly certificatesDir: string;
   readonly haproxy: {
     readonly user: string;
     readonly group: string;
@@ -16,10 +18,11 @@ export interface Layout {
 export const INSTANCE_LAYOUT: Layout = {
   configDir: "/etc/amphora",
   runDir: "/run/amphora",
+  certificatesDir: "/run/amphora/certificates",
   haproxy: { user: "haproxy", group: "haproxy", chroot: "/var/lib/haproxy", hardStopAfter: 1800 },
 };
 
 /** The same layout below other folders: several amphorae on one host, or a test. */
 export function layoutIn(configDir: string, runDir: string): Layout {
-  return { ...INSTANCE_LAYOUT, configDir, runDir };
+  return { ...INSTANCE_LAYOUT, configDir, runDir, certificatesDir: `${runDir}/certificates` };
 }

@@ -1,4 +1,6 @@
 /** The generator: one spec in, configuration files out. No process, no socket, no clock. */
+import { join } from "node:path";
+import { tlsFiles } from "./haproxy/tls.ts";
 import { renderHaproxy } from "./haproxy.ts";
 import { INSTANCE_LAYOUT, type Layout } from "./layout.ts";
 import type { AmphoraSpec } from "./spec.ts";
@@ -7,18 +9,32 @@ export interface RenderedFile {
   readonly content: string;
   /** file mode bits, such as 0o600 */
   readonly mode: number;
+  /** holds a private key: shown to nobody */
+  readonly secret?: boolean;
 }
 
-/** Path below the layout's configDir -> file. */
+/** Path -> file. The first folder says where it belongs: see `targetOf`. */
 export type RenderedFiles = ReadonlyMap<string, RenderedFile>;
 
 export const HAPROXY_FOLDER = "haproxy/";
 export const HAPROXY_CFG = `${HAPROXY_FOLDER}haproxy.cfg`;
+export const CERTIFICATES_FOLDER = "certificates/";
+/** Every folder that files are rendered to. What else is in there is removed. */
+export const RENDERED_FOLDERS = [HAPROXY_FOLDER, CERTIFICATES_FOLDER];
 
 /**
- * Every configuration file of an amphora. The same spec and layout always give the same bytes.
+ * Every file of an amphora. The same spec and layout always give the same bytes.
  * @param spec as `parseSpec` returned it
  */
 export function render(spec: AmphoraSpec, layout: Layout = INSTANCE_LAYOUT): RenderedFiles {
-  return new Map([[HAPROXY_CFG, { content: renderHaproxy(spec, layout), mode: 0o600 }]]);
+  return new Map([
+    [HAPROXY_CFG, { content: renderHaproxy(spec, layout), mode: 0o600 }],
+    ...[...tlsFiles(spec)].map(([name, file]) => [CERTIFICATES_FOLDER + name, file] as const),
+  ]);
+}
+
+/** Where a rendered file stands on an instance: certificates and keys on tmpfs, all others below configDir. */
+export function targetOf(path: string, layout: Layout): string {
+  if (path.startsWith(CERTIFICATES_FOLDER)) return join(layout.certificatesDir, path.slice(CERTIFICATES_FOLDER.length));
+  return join(layout.configDir, path);
 }

@@ -43,9 +43,9 @@ export interface Prepared {
   backOut(): Promise<void>;
 }
 
-/** Whether two sets hold the same files below a folder, such as `haproxy/`. */
-export function sameFiles(a: RenderedFiles, b: RenderedFiles, folder: string): boolean {
-  const own = (files: RenderedFiles) => [...files].filter(([path]) => path.startsWith(folder));
+/** Whether two sets hold the same files below some folders, such as `haproxy/`. */
+export function sameFiles(a: RenderedFiles, b: RenderedFiles, ...folders: readonly string[]): boolean {
+  const own = (files: RenderedFiles) => [...files].filter(([path]) => folders.some((each) => path.startsWith(each)));
   const [first, second] = [own(a), own(b)];
   return first.length === second.length && first.every(([path, file]) => b.get(path)?.content === file.content);
 }

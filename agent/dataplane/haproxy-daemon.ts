@@ -1,16 +1,17 @@
 /** HAProxy's part of a change: planned, checked, told or reloaded, and backed out of. */
-import { mkdir, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { Logger } from "pino";
-import writeFileAtomic from "write-file-atomic";
 import { bindsOf } from "../../templates/haproxy.ts";
 import type { Layout } from "../../templates/layout.ts";
-import { HAPROXY_CFG, HAPROXY_FOLDER } from "../../templates/render.ts";
+import { CERTIFICATES_FOLDER, HAPROXY_CFG, HAPROXY_FOLDER, render, targetOf } from "../../templates/render.ts";
 import { type AmphoraSpec, SpecError } from "../../templates/spec.ts";
-import { type HaproxyPlan, planHaproxy } from "../plan.ts";
+import { writeFiles } from "../files.ts";
+import { type HaproxyPlan, planHaproxy, type RuntimeChange } from "../plan.ts";
 import type { ApplyWay } from "../protocol.ts";
 import { type Change, type Daemon, type Prepared, type Rendered, sameFiles } from "./daemon.ts";
 import type { Haproxy } from "./haproxy.ts";
+import { commandsOf } from "./haproxy-runtime.ts";
 import { HaproxyError } from "./haproxy-socket.ts";
 
 export interface HaproxyDaemonOptions {
@@ -20,6 +21,9 @@ export interface HaproxyDaemonOptions {
   readonly beforeReload: () => Promise<void>;
   readonly log: Logger;
 }
+
+/** Where HAProxy's files are. */
+const FOLDERS = [HAPROXY_FOLDER, CERTIFICATES_FOLDER];
 
 /** What is to be done once the files are in place: HAProxy is dead, or serves what is planned from, or who knows. */
 type Task = { readonly how: "start" } | HaproxyPlan;
@@ -59,11 +63,10 @@ export class HaproxyDaemon implements Daemon {
   async #task({ running, next, inPlace }: Change): Promise<Task> {
     if ((await this.#options.haproxy.processes()) === null) return { how: "start" };
     if (this.#uncertain) return { how: "reload" };
-    if (sameFiles(next.files, inPlace, HAPROXY_FOLDER)) return { how: "none" };
+    if (sameFiles(next.files, inPlace, ...FOLDERS)) return { how: "none" };
     // only when the file in place is the one that the running spec renders to is it known what HAProxy serves
-    if (running === null || !sameFiles(running.files, inPlace, HAPROXY_FOLDER)) return { how: "reload" };
-    const plan = planHaproxy(running.spec, next.spec);
-    return plan.how === "none" ? { how: "reload" } : plan;
+    if (running === null || !sameFiles(running.files, inPlace, ...FOLDERS)) return { how: "reload" };
+    return planHaproxy(running.spec, next.spec);
   }
 
   async #bring(task: Task, next: AmphoraSpec): Promise<ApplyWay> {
@@ -75,7 +78,7 @@ export class HaproxyDaemon implements Daemon {
         this.#uncertain = false;
         return "restart";
       }
-      if (task.how === "runtime" && (await this.#tell(task.commands))) return "runtime";
+      if (task.how === "runtime" && (await this.#tell(task.changes))) return "runtime";
       await beforeReload();
       await haproxy.reload(next);
       this.#uncertain = false;
@@ -88,11 +91,11 @@ export class HaproxyDaemon implements Daemon {
   }
 
   /** Whether the running worker took the changes. */
-  async #tell(commands: readonly string[]): Promise<boolean> {
-    const { haproxy, log } = this.#options;
+  async #tell(changes: readonly RuntimeChange[]): Promise<boolean> {
+    const { haproxy, layout, log } = this.#options;
     this.#uncertain = true;
     try {
-      await haproxy.change(commands);
+      await haproxy.change(changes.flatMap((change) => commandsOf(change, layout.certificatesDir)));
       this.#uncertain = false;
       return true;
     } catch (error) {
@@ -113,21 +116,20 @@ export class HaproxyDaemon implements Daemon {
     if (changed || this.#uncertain || (await haproxy.processes())?.failed) await haproxy.reload(running.spec);
   }
 
-  /** Has HAProxy read the new file before it replaces the old one. */
-  async #check({ files }: Rendered): Promise<void> {
+  /** Has HAProxy read the new files, aside, before they replace the old ones. */
+  async #check({ spec }: Rendered): Promise<void> {
     const { layout, haproxy } = this.#options;
-    const file = files.get(HAPROXY_CFG);
-    if (file === undefined) return;
-    const candidate = join(layout.configDir, `${HAPROXY_CFG}.new`);
-    await mkdir(dirname(candidate), { recursive: true, mode: 0o700 });
+    // on tmpfs: there are keys among them
+    const aside = join(layout.runDir, "candidate");
+    const candidate = { ...layout, configDir: aside, certificatesDir: join(aside, "certificates") };
     try {
-      await writeFileAtomic(candidate, file.content, { mode: file.mode });
-      await haproxy.check(candidate);
+      await writeFiles(render(spec, candidate), candidate);
+      await haproxy.check(targetOf(HAPROXY_CFG, candidate));
     } catch (error) {
       if (error instanceof HaproxyError) throw new SpecError([{ path: "", message: error.message }]);
       throw error;
     } finally {
-      await rm(candidate, { force: true });
+      await rm(aside, { recursive: true, force: true });
     }
   }
 

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
 import type { AmphoraSpec } from "../../templates/spec.ts";
-import { ask, HaproxyError, type Processes, showProcesses, tell } from "./haproxy-socket.ts";
+import { ask, type Command, HaproxyError, type Processes, showProcesses, tell } from "./haproxy-socket.ts";
 import { parseStat, SHOW_STAT, type StatRow, stateForReload } from "./haproxy-stats.ts";
 import { type Endpoint, strangersOn } from "./sockets.ts";
 
@@ -151,7 +151,7 @@ export class Haproxy {
   }
 
   /** Changes the running worker. @throws {HaproxyError} when a command was refused; earlier ones have taken effect */
-  async change(commands: readonly string[]): Promise<void> {
+  async change(commands: readonly Command[]): Promise<void> {
     await tell(this.#master, commands);
   }
 

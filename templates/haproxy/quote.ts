@@ -6,7 +6,7 @@
  * is rendered may hold one
  */
 export function quoteHaproxy(text: string): string {
-  if (/^[A-Za-z0-9_./:,@+-]+$/.test(text)) return text;
+  if (/^[A-Za-z0-9_./:,@+()-]+$/.test(text)) return text;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to refuse
   if (/[\u0000-\u001f\u007f]/.test(text)) throw new RangeError("control characters can't be quoted for HAProxy");
   return `'${text.replaceAll("'", "'\\''")}'`;

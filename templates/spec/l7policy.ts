@@ -29,5 +29,10 @@ export const l7policy = z.strictObject({
   redirect_url: redirectUrl.nullable().default(null),
   redirect_prefix: redirectUrl.nullable().default(null),
   redirect_http_code: z.literal(REDIRECT_HTTP_CODES).default(302),
-  rules: z.array(l7rule).default([]).describe("all must match; without any (that is up) the policy does nothing"),
+  // the condition is one line of HAProxy's configuration, of 64 words at most
+  rules: z
+    .array(l7rule)
+    .max(50)
+    .default([])
+    .describe("all must match; without any (that is up) the policy does nothing"),
 });

@@ -53,7 +53,9 @@ const healthMonitor = z.strictObject({
 const sessionPersistence = z.strictObject({
   type: z.enum(SESSION_PERSISTENCE_TYPES),
   cookie_name: token.nullable().default(null).describe("APP_COOKIE only: the application's cookie"),
-  persistence_timeout: checkSeconds.default(360).describe("seconds that a client without connections is remembered"),
+  persistence_timeout: checkSeconds
+    .default(360)
+    .describe("seconds that a client without connections is remembered, on IPVS pools"),
   persistence_granularity: persistenceGranularity
     .nullable()
     .default(null)

@@ -5,7 +5,7 @@ import { eventually, startAgent, type TestAgent } from "../support/agent.ts";
 import { idOf, listener, type MemberInput, member, monitor, pool } from "../support/specs.ts";
 import { get, Member, OpenConnection, plugTenant, tenantSpec } from "../support/tenant.ts";
 
-const BACKEND = `${idOf("pool")}:5000:50000`;
+const BACKEND = `${idOf("pool")}:http:5000:50000`;
 
 t.test("a weight that was changed at run time and back again is back", async (t) => {
   const agent = await serving(t);
@@ -18,7 +18,7 @@ t.test("a weight that was changed at run time and back again is back", async (t)
 t.test("a member at another port is reached there", async (t) => {
   const agent = await serving(t);
   await Member.start(t, 3, "10.77.0.21", 8081);
-  t.equal(await apply(agent, 2, [member(1, { protocol_port: 8081 }), member(2)]), "reload");
+  t.equal(await apply(agent, 2, [member(1, { protocol_port: 8081 }), member(2)], 82), "reload");
   const answers = [await get(), await get()].map(({ text }) => text).sort();
   t.strictSame(answers, ["member 2", "member 3"]);
 });
@@ -65,7 +65,7 @@ t.test("a connection that is open is served on by the old worker, to its end", a
   const agent = await serving(t);
   const open = await OpenConnection.open(t);
   t.match(await open.ask(), /member \d/);
-  t.equal(await apply(agent, 2, [member(2)]), "reload");
+  t.equal(await apply(agent, 2, [member(2)], 82), "reload");
   t.equal((await agent.haproxy()).oldWorkers.length, 1);
   t.match(await open.ask(), /member \d/);
   open.close();

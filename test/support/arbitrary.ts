@@ -95,19 +95,30 @@ export const arbitrarySpec: fc.Arbitrary<AmphoraSpec> = fc
     return parseSpec(specInput({ admin_state_up, vips, pools: made, listeners: all }));
   });
 
-/** The same spec with other weights and administrative states of its members. */
+/** The same spec with other members: some gone, some new, some at another address, with other weights and states. */
 export function withOtherMembers(spec: AmphoraSpec): fc.Arbitrary<AmphoraSpec> {
   const total = spec.pools.reduce((sum, each) => sum + each.members.length, 0);
   const change = fc.record(
-    { weight: fc.integer({ min: 0, max: 256 }), admin_state_up: fc.boolean() },
+    { weight: fc.integer({ min: 0, max: 256 }), admin_state_up: fc.boolean(), address },
     { requiredKeys: [] },
   );
-  return fc.array(change, { minLength: total, maxLength: total }).map((changes) => {
+  const perMember = fc.array(fc.option(change, { freq: 4 }), { minLength: total, maxLength: total });
+  const perPool = fc.array(fc.array(memberFields, { maxLength: 2 }), {
+    minLength: spec.pools.length,
+    maxLength: spec.pools.length,
+  });
+  return fc.tuple(perMember, perPool).map(([changes, added]) => {
     let next = 0;
-    const pools = spec.pools.map((each) => ({
-      ...each,
-      members: each.members.map((one) => ({ ...one, ...changes[next++] })),
-    }));
-    return { ...spec, revision: spec.revision + 1, pools };
+    const pools = spec.pools.map((each, i) => {
+      const kept = each.members.flatMap((one) => {
+        const changed = changes[next++];
+        return changed ? [{ ...one, ...changed }] : [];
+      });
+      const fresh = (added[i] ?? []).map((fields, j) =>
+        member(1000 + i * 10 + j, { ...fields, protocol_port: 9000 + j }),
+      );
+      return { ...each, members: [...kept, ...fresh] };
+    });
+    return parseSpec({ ...spec, revision: spec.revision + 1, pools });
   });
 }

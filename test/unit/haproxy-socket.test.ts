@@ -4,7 +4,7 @@ import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { ask, HaproxyError, tell } from "../../agent/dataplane/haproxy-socket.ts";
+import { ask, type Command, HaproxyError, tell } from "../../agent/dataplane/haproxy-socket.ts";
 
 t.test("one line goes out, the whole answer comes back", async (t) => {
   const { path, lines } = await listen(t, (socket) => {
@@ -38,14 +38,17 @@ t.test("changes are told to the serving worker, many in one line", async (t) => 
   );
   t.strictSame(
     lines.flatMap((line) => line.split("; ")),
-    numbered(130).map((command) => `@1 ${command}`),
+    numbered(130).map(({ line }) => `@1 ${line}`),
   );
 });
 
 t.test("the line of the longest commands fits HAProxy's buffer", async (t) => {
   const { path, lines } = await listen(t, (socket) => socket.end("\n"));
   const id = "00000000-0000-4000-8000-000000000000";
-  await tell(path, Array(64).fill(`set server ${id}:2147483647:2147483647/${id} state ready`));
+  await tell(
+    path,
+    Array(64).fill({ line: `set server ${id}:http:2147483647:2147483647/${id} state ready`, answer: null }),
+  );
   t.ok(Buffer.byteLength(lines[0] ?? "") < 16_384);
 });
 
@@ -53,6 +56,44 @@ t.test("a change that was refused is an error in HAProxy's words, and no more ar
   const { path, lines } = await listen(t, (socket) => socket.end("\nNo such server.\n\n\n"));
   await t.rejects(tell(path, numbered(130)), { name: "HaproxyError", message: /refused a change: No such server\.$/ });
   t.equal(lines.length, 1);
+});
+
+t.test("a command that answers goes out alone, and its answer must be the one expected", async (t) => {
+  const { path, lines } = await listen(t, (socket, line) => socket.end(line.includes("add") ? "Added.\n" : "\n"));
+  const add: Command = { line: "add server a/b", answer: /^Added\.$/m };
+  await tell(path, [...numbered(2), add, ...numbered(2)]);
+  t.strictSame(
+    lines.map((line) => line.split("; ").length),
+    [2, 1, 2],
+  );
+  await t.rejects(tell(path, [{ ...add, answer: /^Removed/ }]), { name: "HaproxyError", message: /Added\./ });
+});
+
+t.test("what may be refused may be", async (t) => {
+  const { path } = await listen(t, (socket) => socket.end("Server still has connections.\n"));
+  await t.resolves(tell(path, [{ line: "del server a/b", answer: /^Deleted/, optional: true }]));
+});
+
+t.test("a payload goes out after its command, and ends with an empty line", async (t) => {
+  const { path, text } = await listen(t, (socket, line) => line.endsWith("two") && socket.end("Taken.\n"));
+  await tell(path, [{ line: "set ssl cert a.pem", payload: "one\ntwo\n", answer: /^Taken/ }]);
+  t.equal(text(), "@1 set ssl cert a.pem <<\none\ntwo\n\n");
+});
+
+t.test("a payload that would end early, or does not fit, is not sent, and shown in no error", async (t) => {
+  const { path, lines } = await listen(t, (socket) => socket.end("\n"));
+  const command = { line: "set ssl cert a.pem", answer: null };
+  for (const payload of ["secret\n\nshow stat\n", "\nsecret", "secret\r\n\r\n"]) {
+    const error = await tell(path, [{ ...command, payload }]).catch((error: Error) => error);
+    t.match(error, { name: "RangeError" });
+    t.notMatch(String(error), /secret/);
+  }
+  await t.rejects(tell(path, [{ ...command, payload: "x".repeat(16_384) }]), {
+    name: "HaproxyError",
+    message: /16384/,
+  });
+  await ask(path, "last");
+  t.strictSame(lines, ["last"]);
 });
 
 t.test("a worker that ends amid a change has not taken it", async (t) => {
@@ -64,25 +105,27 @@ t.test("no changes, no call", async (t) => {
   await t.resolves(tell("/nowhere/socket", []));
 });
 
-function numbered(count: number): string[] {
-  return Array.from({ length: count }, (_, i) => `set server pool/member${i} weight 1`);
+function numbered(count: number): Command[] {
+  return Array.from({ length: count }, (_, i) => ({ line: `set server pool/member${i} weight 1`, answer: null }));
 }
 
 /** A socket that answers each line so, and keeps the lines. */
 async function listen(
   t: Test,
   answer: (socket: Socket, line: string) => void,
-): Promise<{ readonly path: string; readonly lines: string[] }> {
+): Promise<{ readonly path: string; readonly lines: string[]; readonly text: () => string }> {
   // not in the test's own folder: the path of a UNIX socket has at most 107 bytes
   const folder = await mkdtemp(join(tmpdir(), "amphora-"));
   const path = join(folder, "socket");
   const lines: string[] = [];
   const sockets: Socket[] = [];
+  let all = "";
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.push(socket);
     let text = "";
     socket.setEncoding("utf8").on("data", (chunk: string) => {
       text += chunk;
+      all += chunk;
       if (!text.endsWith("\n")) return;
       lines.push(text.trimEnd());
       answer(socket, text.trimEnd());
@@ -94,5 +137,5 @@ async function listen(
     return rm(folder, { recursive: true });
   });
   await new Promise<void>((resolve) => server.listen(path, resolve));
-  return { path, lines };
+  return { path, lines, text: () => all };
 }

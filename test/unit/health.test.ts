@@ -5,7 +5,7 @@ import { type HealthReport, NO_TRAFFIC } from "../../agent/protocol.ts";
 import { digestOf, healthOf } from "../../agent/report.ts";
 import { idOf, listener, member, pool, spec } from "../support/specs.ts";
 
-const BACKEND = `${idOf("pool")}:5000:50000`;
+const BACKEND = `${idOf("pool")}:http:5000:50000`;
 
 t.test("a listener is open, full, or down", async (t) => {
   const state = (row: StatRow) => healthOf(spec(), [row]).listeners[idOf("listener")];
@@ -56,7 +56,7 @@ t.test("a member of weight 0 drains, unless it is down or disabled", async (t) =
 });
 
 t.test("a member that one of its pool's backends finds down is down", async (t) => {
-  const other = `${idOf("pool")}:5000:600000`;
+  const other = `${idOf("pool")}:http:5000:600000`;
   t.equal(memberState([server("DOWN"), server("UP", other)]), "DOWN");
   t.equal(memberState([server("UP"), server("DOWN", other)]), "DOWN");
 });

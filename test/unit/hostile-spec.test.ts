@@ -1,6 +1,7 @@
 /** Nothing that a tenant types becomes a directive: a string is refused, or it is one word where one word stood. */
 import fc from "fast-check";
 import t from "tap";
+import { backendName } from "../../templates/haproxy/names.ts";
 import { HAPROXY_CFG, render } from "../../templates/render.ts";
 import { type AmphoraSpec, parseSpec, SpecError } from "../../templates/spec.ts";
 import { arbitrarySpec } from "../support/arbitrary.ts";
@@ -55,7 +56,7 @@ t.test("whatever the spec, there are its listeners' and pools' sections and no o
       const used = new Set(
         listeners.flatMap((each) => {
           const pool = one.pools.find(({ id, admin_state_up }) => id === each.default_pool_id && admin_state_up);
-          return pool === undefined ? [] : `${pool.id}:${each.timeout_member_connect}:${each.timeout_member_data}`;
+          return pool === undefined ? [] : backendName(pool, each);
         }),
       );
       const wanted = [...listeners.map(({ id }) => `frontend ${id}`), ...[...used].map((name) => `backend ${name}`)];

@@ -1,15 +1,15 @@
 /** A change reaches HAProxy the cheapest way that brings it about: nothing, a few commands, or a reload. */
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import t from "tap";
-import { planHaproxy } from "../../agent/plan.ts";
-import { backendsOf, renderHaproxy } from "../../templates/haproxy.ts";
+import { type HaproxyPlan, planHaproxy, type RuntimeChange } from "../../agent/plan.ts";
+import { haproxyView, renderHaproxy } from "../../templates/haproxy.ts";
 import { INSTANCE_LAYOUT } from "../../templates/layout.ts";
 import type { AmphoraSpec, AmphoraSpecInput } from "../../templates/spec.ts";
 import { arbitrarySpec, withOtherMembers } from "../support/arbitrary.ts";
 import { idOf, listener, member, monitor, pool, spec } from "../support/specs.ts";
 
-const BACKEND = `${idOf("pool")}:5000:50000`;
-const SERVER = `${BACKEND}/${idOf("member", 1)}`;
+const BACKEND = `${idOf("pool")}:http:5000:50000`;
 
 t.test("what HAProxy does not see needs nothing", async (t) => {
   const same: Record<string, Partial<AmphoraSpecInput>> = {
@@ -23,29 +23,54 @@ t.test("what HAProxy does not see needs nothing", async (t) => {
   }
 });
 
-t.test("a weight is told to the running worker", async (t) => {
-  const next = spec({ pools: [pool(1, [member(1, { weight: 7 }), member(2)])] });
-  t.strictSame(planHaproxy(spec(), next), { how: "runtime", commands: [`set server ${SERVER} weight 7`] });
+t.test("members that have changed places need nothing", async (t) => {
+  t.strictSame(planHaproxy(spec(), spec({ pools: [pool(1, [member(2), member(1)])] })), { how: "none" });
 });
 
-t.test("weight 0 drains a member without a reload", async (t) => {
-  const next = spec({ pools: [pool(1, [member(1, { weight: 0 }), member(2)])] });
-  t.strictSame(planHaproxy(spec(), next), { how: "runtime", commands: [`set server ${SERVER} weight 0`] });
+t.test("a weight is told to the running worker", async (t) => {
+  for (const weight of [7, 0]) {
+    const next = spec({ pools: [pool(1, [member(1, { weight }), member(2)])] });
+    t.match(planHaproxy(spec(), next), { how: "runtime", changes: [{ ...change("weight"), server: { weight } }] });
+  }
 });
 
 t.test("a member is disabled and enabled without a reload", async (t) => {
   const without = spec({ pools: [pool(1, [member(1, { admin_state_up: false }), member(2)])] });
-  t.strictSame(planHaproxy(spec(), without), { how: "runtime", commands: [`set server ${SERVER} state maint`] });
-  t.strictSame(planHaproxy(without, spec()), { how: "runtime", commands: [`set server ${SERVER} state ready`] });
+  for (const [before, after, disabled] of [
+    [spec(), without, true],
+    [without, spec(), false],
+  ] as const) {
+    const wanted = { how: "runtime", changes: [{ ...change("state"), server: { disabled } }] };
+    t.match(planHaproxy(before, after), wanted);
+  }
+});
+
+t.test("a member comes, with all its words, and goes without a reload", async (t) => {
+  const checked = { health_monitor: monitor(), protocol: "PROXY" } as const;
+  const one = spec({ pools: [pool(1, [member(1)], checked)] });
+  const two = spec({ pools: [pool(1, [member(1), member(2, { monitor_port: 99, backup: true })], checked)] });
+  const { changes } = runtime(planHaproxy(one, two));
+  t.match(changes, [{ kind: "add", backend: BACKEND, server: { name: idOf("member", 2) } }]);
+  t.match(changes[0], { options: /^id \d+ check port 99 backup inter 1s rise 1 fall 1 send-proxy$/, cookies: false });
+  t.strictSame(runtime(planHaproxy(two, one)).changes, [
+    { kind: "remove", backend: BACKEND, server: idOf("member", 2) },
+  ]);
+});
+
+t.test("a member's address and port are told to the running worker", async (t) => {
+  const address = spec({ pools: [pool(1, [member(1, { address: "fd77::99" }), member(2)])] });
+  t.match(runtime(planHaproxy(spec(), address)).changes, [{ ...change("address"), server: { address: "[fd77::99]" } }]);
+  const port = spec({ pools: [pool(1, [member(1, { protocol_port: 81 }), member(2)])] });
+  t.match(runtime(planHaproxy(spec(), port)).changes, [{ ...change("address"), server: { port: 81 } }]);
 });
 
 t.test("a shared pool's member is changed in each of its backends", async (t) => {
   const listeners = [listener(1), listener(2), listener(3, { timeout_member_data: 600_000 })];
   const pools = [pool(1, [member(1, { weight: 7 }), member(2)])];
-  t.strictSame(planHaproxy(spec({ listeners }), spec({ listeners, pools })), {
-    how: "runtime",
-    commands: [`set server ${SERVER} weight 7`, `set server ${idOf("pool")}:5000:600000/${idOf("member", 1)} weight 7`],
-  });
+  t.match(runtime(planHaproxy(spec({ listeners }), spec({ listeners, pools }))).changes, [
+    change("weight"),
+    change("weight", `${idOf("pool")}:http:5000:600000`),
+  ]);
 });
 
 t.test("everything else takes a reload", async (t) => {
@@ -63,28 +88,26 @@ t.test("everything else takes a reload", async (t) => {
     "no pool": { listeners: [listener(1, { default_pool_id: null })] },
     "a pool disabled": { pools: [pool(1, [member(1), member(2)], { admin_state_up: false })] },
     "an algorithm": { pools: [pool(1, [member(1), member(2)], { lb_algorithm: "SOURCE_IP" })] },
-    "a new member": { pools: [pool(1, [member(1), member(2), member(3)])] },
-    "one member less": { pools: [pool(1, [member(1)])] },
-    "a new member, and a weight": { pools: [pool(1, [member(1, { weight: 7 }), member(2), member(3)])] },
-    "a member's address": { pools: [pool(1, [member(1, { address: "10.77.0.99" }), member(2)])] },
-    "a member's port": { pools: [pool(1, [member(1, { protocol_port: 81 }), member(2)])] },
+    "where a member is checked": { pools: [pool(1, [member(1, { monitor_port: 81 }), member(2)], CHECKED)] },
     "a backup": { pools: [pool(1, [member(1, { backup: true }), member(2)])] },
     "a monitor": { pools: [pool(1, [member(1), member(2)], { health_monitor: monitor() })] },
   };
+  const before = (what: string) =>
+    what.includes("checked") ? { pools: [pool(1, [member(1), member(2)], CHECKED)] } : {};
   for (const [what, changes] of Object.entries(other)) {
-    t.strictSame(planHaproxy(spec(), spec(changes)), { how: "reload" }, what);
+    t.strictSame(planHaproxy(spec(before(what)), spec(changes)), { how: "reload" }, what);
   }
 });
 
-t.test("the commands bring about exactly what the next configuration says", async () => {
-  const change = arbitrarySpec.chain((before) => fc.tuple(fc.constant(before), withOtherMembers(before)));
+t.test("the changes bring about exactly what the next configuration says", async () => {
+  const pairs = arbitrarySpec.chain((before) => fc.tuple(fc.constant(before), withOtherMembers(before)));
   fc.assert(
-    fc.property(change, ([before, after]) => {
+    fc.property(pairs, ([before, after]) => {
       const plan = planHaproxy(before, after);
       const servers = serversOf(before);
       if (plan.how === "reload") return false;
-      if (plan.how === "runtime") for (const command of plan.commands) carryOut(command, servers);
-      return JSON.stringify([...servers]) === JSON.stringify([...serversOf(after)]);
+      if (plan.how === "runtime") for (const each of plan.changes) carryOut(each, servers);
+      return isDeepStrictEqual(servers, serversOf(after));
     }),
   );
 });
@@ -98,27 +121,44 @@ t.test("nothing is done only where the configuration stays the same", async () =
   );
 });
 
-interface Server {
-  weight: number;
-  state: string;
+const CHECKED = { health_monitor: monitor() };
+
+/** A change of member 1. */
+function change(kind: RuntimeChange["kind"], backend = BACKEND) {
+  return { kind, backend, server: { name: idOf("member") } };
 }
+
+function runtime(plan: HaproxyPlan): Extract<HaproxyPlan, { how: "runtime" }> {
+  if (plan.how !== "runtime") throw new Error(plan.how);
+  return plan;
+}
+
+type Servers = Map<string, Record<string, unknown>>;
 
 /** What a worker that has just read the configuration knows of its servers. */
-function serversOf(spec: AmphoraSpec): Map<string, Server> {
-  const servers = new Map<string, Server>();
-  for (const [backend, { pool }] of backendsOf(spec)) {
-    for (const { id, weight, admin_state_up } of pool.members) {
-      servers.set(`${backend}/${id}`, { weight, state: admin_state_up ? "ready" : "maint" });
-    }
-  }
-  return servers;
+function serversOf(spec: AmphoraSpec): Servers {
+  return new Map(
+    haproxyView(spec).backends.flatMap(({ name, servers, defaults }) =>
+      servers.map((server) => [`${name}/${server.name}`, { ...server, defaults }]),
+    ),
+  );
 }
 
-/** `set server`, as HAProxy carries it out. */
-function carryOut(command: string, servers: Map<string, Server>): void {
-  const [, name = "", field, value = ""] = /^set server (\S+) (weight|state) (\S+)$/.exec(command) ?? [];
+/** A change, as HAProxy carries it out. */
+function carryOut(change: RuntimeChange, servers: Servers): void {
+  if (change.kind === "certificate") throw new Error("there is no certificate in these specs");
+  const name = `${change.backend}/${typeof change.server === "string" ? change.server : change.server.name}`;
   const server = servers.get(name);
-  if (server === undefined) throw new Error(`there is no server for: ${command}`);
-  if (field === "weight") server.weight = Number(value);
-  else server.state = value;
+  if (change.kind === "add") {
+    if (server !== undefined) throw new Error(`there is a server ${name} already`);
+    const { options } = change.server;
+    servers.set(name, { ...change.server, defaults: change.options.slice(options.length + 1) || null });
+    return;
+  }
+  if (server === undefined) throw new Error(`there is no server ${name}`);
+  if (change.kind === "remove") servers.delete(name);
+  else if (change.kind === "address")
+    Object.assign(server, { address: change.server.address, port: change.server.port });
+  else if (change.kind === "weight") server.weight = change.server.weight;
+  else server.disabled = change.server.disabled;
 }
