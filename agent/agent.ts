@@ -11,12 +11,15 @@ import { SpecError } from "../templates/spec.ts";
 import { Applier } from "./apply.ts";
 import { Haproxy } from "./dataplane/haproxy.ts";
 import { HaproxyDaemon } from "./dataplane/haproxy-daemon.ts";
+import { ping } from "./dataplane/ping.ts";
 import { Heartbeats } from "./heartbeat.ts";
 import { parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
 import { metricsRegistry } from "./metrics.ts";
+import { Pinger } from "./pinger.ts";
 import type { AgentInfo, HeartbeatBody } from "./protocol.ts";
 import { AgentServer, RequestError, type Routes } from "./server.ts";
 import { type AgentSettings, SettingsError } from "./settings.ts";
+import { SpecFile, withoutKeys } from "./spec-file.ts";
 import { Watch } from "./watch.ts";
 
 const LOOK_INTERVAL = 1000;
@@ -24,6 +27,7 @@ const RESUME_PAUSE = 1000;
 
 export class Agent {
   readonly #settings: AgentSettings;
+  readonly #heartbeatKey: Buffer;
   readonly #log: Logger;
   readonly #applier: Applier;
   readonly #haproxy: Haproxy;
@@ -32,10 +36,16 @@ export class Agent {
   #heartbeats: Heartbeats | null = null;
   #stopping = false;
 
-  constructor(settings: AgentSettings, log: Logger) {
+  /** @throws {SettingsError} when the heartbeat key can't be used */
+  static async make(settings: AgentSettings, log: Logger): Promise<Agent> {
+    return new Agent(settings, await readHeartbeatKey(settings.heartbeat_key_file), log);
+  }
+
+  private constructor(settings: AgentSettings, heartbeatKey: Buffer, log: Logger) {
     this.#settings = settings;
+    this.#heartbeatKey = heartbeatKey;
     this.#log = log;
-    const layout = layoutIn(settings.config_dir, settings.run_dir);
+    const layout = layoutIn(settings.config_dir, settings.run_dir, { hardStopAfter: settings.hard_stop_after_s });
     this.#haproxy = new Haproxy({
       binary: settings.haproxy,
       namespace: settings.namespace,
@@ -46,13 +56,18 @@ export class Agent {
       amphoraId: settings.amphora_id,
       namespace: settings.namespace,
       layout,
-      stateDir: settings.state_dir,
+      specFile: new SpecFile(join(settings.state_dir, "spec.json"), heartbeatKey),
       daemons: [new HaproxyDaemon({ haproxy: this.#haproxy, layout, beforeReload: () => this.#watch.count(), log })],
       log,
     });
     this.#watch = new Watch({
       applier: this.#applier,
       haproxy: this.#haproxy,
+      pinger: new Pinger({
+        ping: (addresses, timeout) => ping(settings.namespace, addresses, timeout),
+        onChange: () => void this.#watch.look(),
+        log,
+      }),
       ledgerFile: join(settings.run_dir, "counters.json"),
       interval: LOOK_INTERVAL,
       onChange: () => this.#heartbeats?.hurry(),
@@ -71,7 +86,7 @@ export class Agent {
     this.#server = new AgentServer(identity, this.#routes(), this.#log);
     this.#heartbeats = new Heartbeats({
       amphoraId: amphora_id,
-      key: await this.#heartbeatKey(),
+      key: this.#heartbeatKey,
       from: listen.address,
       controllers: this.#settings.controllers,
       interval: this.#settings.heartbeat_interval_ms,
@@ -112,22 +127,13 @@ export class Agent {
     }
   }
 
-  async #heartbeatKey(): Promise<Buffer> {
-    const file = this.#settings.heartbeat_key_file;
-    const key = await readFile(file).catch((error: Error) => {
-      throw new SettingsError(`heartbeat_key_file: ${error.message}`);
-    });
-    if (key.length < 32) throw new SettingsError(`heartbeat_key_file: ${file} holds fewer than 32 bytes`);
-    return key;
-  }
-
   #routes(): Routes {
     const metrics = metricsRegistry(() => ({ health: this.#watch.health, stats: this.#watch.stats }));
     return {
       "GET /v1/info": () => this.#info(),
       "GET /v1/spec": async () => {
         if (this.#applier.running === null) throw new RequestError(404, "no spec has been applied yet");
-        return this.#applier.running;
+        return withoutKeys(this.#applier.running);
       },
       "PUT /v1/spec": async (body) => {
         const answer = await this.#applier.apply(body);
@@ -191,4 +197,12 @@ export class Agent {
       ]),
     };
   }
+}
+
+async function readHeartbeatKey(file: string): Promise<Buffer> {
+  const key = await readFile(file).catch((error: Error) => {
+    throw new SettingsError(`heartbeat_key_file: ${error.message}`);
+  });
+  if (key.length < 32) throw new SettingsError(`heartbeat_key_file: ${file} holds fewer than 32 bytes`);
+  return key;
 }

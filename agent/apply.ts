@@ -1,10 +1,8 @@
 /** validate -> render -> check -> swap -> reload -> verify, or back out: the one way a spec reaches the data plane. */
 
-import { readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
-import writeFileAtomic from "write-file-atomic";
 import type { Layout } from "../templates/layout.ts";
 import { render, targetOf } from "../templates/render.ts";
 import { type AmphoraSpec, parseSpec, SpecError } from "../templates/spec.ts";
@@ -12,6 +10,7 @@ import type { Change, Daemon, Prepared, Rendered } from "./dataplane/daemon.ts";
 import { applyNetwork } from "./dataplane/namespace.ts";
 import { readFiles, removeOthers, writeFiles } from "./files.ts";
 import { APPLY_WAYS, type ApplyAnswer, type ApplyWay } from "./protocol.ts";
+import type { SpecFile } from "./spec-file.ts";
 
 /** The spec is not newer than what runs here. */
 export class RevisionError extends Error {
@@ -22,7 +21,7 @@ export interface ApplierOptions {
   readonly amphoraId: string;
   readonly namespace: string;
   readonly layout: Layout;
-  readonly stateDir: string;
+  readonly specFile: SpecFile;
   /** in the order in which they take a change */
   readonly daemons: readonly Daemon[];
   readonly log: Logger;
@@ -30,7 +29,6 @@ export interface ApplierOptions {
 
 export class Applier {
   readonly #options: ApplierOptions;
-  readonly #specFile: string;
   #running: Rendered | null = null;
   /** what was last applied before this process: no older revision is taken, even when it could not be brought back */
   #persisted: AmphoraSpec | null = null;
@@ -38,7 +36,6 @@ export class Applier {
 
   constructor(options: ApplierOptions) {
     this.#options = options;
-    this.#specFile = join(options.stateDir, "spec.json");
   }
 
   /** The spec in force, null before the first. */
@@ -71,12 +68,9 @@ export class Applier {
    */
   resume(): Promise<boolean> {
     return this.#oneAtATime(async () => {
-      const text = await readFile(this.#specFile, "utf8").catch((error: NodeJS.ErrnoException) => {
-        if (error.code === "ENOENT") return null;
-        throw error;
-      });
-      if (text === null) return false;
-      const spec = parseSpec(JSON.parse(text));
+      const document = await this.#options.specFile.read();
+      if (document === null) return false;
+      const spec = parseSpec(document);
       this.#persisted = spec;
       const how = await this.#bringAbout(spec);
       this.#options.log.info({ revision: spec.revision, how }, "came back to the last spec");
@@ -125,7 +119,7 @@ export class Applier {
   }
 
   async #bringAbout(spec: AmphoraSpec): Promise<ApplyWay> {
-    const { daemons, layout, namespace } = this.#options;
+    const { daemons, layout, namespace, specFile } = this.#options;
     const next = { spec, files: render(spec, layout) };
     const change = {
       running: this.#running,
@@ -139,7 +133,7 @@ export class Applier {
       await writeFiles(next.files, layout);
       const ways: ApplyWay[] = [];
       for (const each of prepared) ways.push(await each.bring());
-      await writeFileAtomic(this.#specFile, JSON.stringify(spec), { mode: 0o600 });
+      await specFile.write(spec);
       this.#running = next;
       await removeOthers(next.files, layout);
       return dearest(ways);

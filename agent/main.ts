@@ -71,7 +71,7 @@ async function run(config: string): Promise<void> {
   ]);
   const settings = await readSettings(config);
   const log = pino({ name: "amphora-agent", base: { amphora: settings.amphora_id } });
-  const agent = new Agent(settings, log);
+  const agent = await Agent.make(settings, log);
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) return;

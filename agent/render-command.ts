@@ -69,7 +69,7 @@ async function check(files: RenderedFiles, haproxy: string): Promise<string> {
     const file = join(folder, "haproxy.cfg");
     await writeFileAtomic(file, files.get(HAPROXY_CFG)?.content ?? "");
     const result = await execa(haproxy, ["-c", "-f", file], { reject: false, timeout: 30_000, stdin: "ignore" });
-    if (result.failed) throw new RenderError(`HAProxy refuses the result: ${complaints(result.stderr)}`);
+    if (result.failed) throw new RenderError(`HAProxy refuses the result: ${complaints(result.stderr).join("; ")}`);
     return "checked by HAProxy: valid";
   } finally {
     await rm(folder, { recursive: true });

@@ -1,7 +1,9 @@
 /** What the agent reports of the data plane, worked out from what HAProxy says and what the spec wants. */
 import { createHash } from "node:crypto";
+import { activeMonitor } from "../templates/haproxy/check.ts";
+import { activeListeners } from "../templates/haproxy/names.ts";
 import { poolOfBackend } from "../templates/haproxy.ts";
-import type { AmphoraSpec, MemberSpec } from "../templates/spec.ts";
+import type { AmphoraSpec, MemberSpec, PoolSpec } from "../templates/spec.ts";
 import type { WorkerStats } from "./dataplane/haproxy.ts";
 import type { StatRow } from "./dataplane/haproxy-stats.ts";
 import { type Counters, type HealthReport, type ListenerState, type MemberState, NO_TRAFFIC } from "./protocol.ts";
@@ -9,21 +11,20 @@ import { type Counters, type HealthReport, type ListenerState, type MemberState,
 /** @param rows of the serving worker, or null when HAProxy does not answer */
 export function healthOf(spec: AmphoraSpec, rows: readonly StatRow[] | null): HealthReport {
   const report: HealthReport = { revision: spec.revision, listeners: {}, pools: {} };
-  const members = new Map(spec.pools.flatMap((pool) => pool.members.map((member) => [member.id, member])));
-  const active = spec.admin_state_up ? spec.listeners.filter((listener) => listener.admin_state_up) : [];
-  for (const listener of active) report.listeners[listener.id] = "DOWN";
+  const members = new Map(spec.pools.flatMap((pool) => pool.members.map((member) => [member.id, { member, pool }])));
+  for (const listener of activeListeners(spec)) report.listeners[listener.id] = "DOWN";
   for (const row of rows ?? []) {
     if (row.server === "FRONTEND") {
       if (report.listeners[row.proxy] !== undefined) report.listeners[row.proxy] = listenerState(row);
       continue;
     }
-    const member = members.get(row.server);
-    if (member === undefined) continue;
+    const found = members.get(row.server);
+    if (found === undefined) continue;
     const poolId = poolOfBackend(row.proxy);
     const states = report.pools[poolId] ?? {};
     report.pools[poolId] = states;
     // a pool may have several backends: a member that one of them finds down is down
-    if (states[member.id] !== "DOWN") states[member.id] = memberState(row, member);
+    if (states[row.server] !== "DOWN") states[row.server] = memberState(row, found.member, found.pool);
   }
   return report;
 }
@@ -33,11 +34,12 @@ function listenerState(row: StatRow): ListenerState {
   return row.counters.active_connections >= row.sessionLimit ? "FULL" : "OPEN";
 }
 
-function memberState(row: StatRow, member: MemberSpec): MemberState {
+function memberState(row: StatRow, member: MemberSpec, pool: PoolSpec): MemberState {
   if (row.status.startsWith("MAINT")) return "MAINT";
   if (row.status.startsWith("DOWN")) return "DOWN";
   if (row.status.startsWith("DRAIN") || row.status.startsWith("NOLB") || member.weight === 0) return "DRAIN";
-  return row.status === "no check" ? "NO_CHECK" : "UP";
+  // HAProxy does not know that the agent pings
+  return row.status === "no check" && activeMonitor(pool)?.type !== "PING" ? "NO_CHECK" : "UP";
 }
 
 /** Short name of a report's content: two reports with the same digest say the same. */

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";
 import { z } from "zod";
 import { ipAddress, port, uuid } from "../templates/fields.ts";
+import { INSTANCE_LAYOUT } from "../templates/layout.ts";
 import { AGENT_PORT, HEARTBEAT_PORT } from "./protocol.ts";
 
 const path = z.string().startsWith("/");
@@ -30,6 +31,12 @@ export const agentSettings = z
     run_dir: path.max(77).default("/run/amphora").describe("sockets and keys, on tmpfs"),
     state_dir: path.default("/var/lib/amphora").describe("what must outlive a reboot: the last applied spec"),
     haproxy: path.default("/usr/sbin/haproxy"),
+    hard_stop_after_s: z
+      .int()
+      .min(1)
+      .max(2_147_483)
+      .default(INSTANCE_LAYOUT.haproxy.hardStopAfter)
+      .describe("how long an old HAProxy worker may go on serving its connections after a reload"),
   })
   .superRefine(({ listen, controllers }, context) => {
     controllers.forEach(({ address }, i) => {

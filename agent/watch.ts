@@ -5,13 +5,17 @@ import writeFileAtomic from "write-file-atomic";
 import type { AmphoraSpec } from "../templates/spec.ts";
 import type { Applier } from "./apply.ts";
 import type { Haproxy } from "./dataplane/haproxy.ts";
+import { removalsOf } from "./dataplane/haproxy-runtime.ts";
 import { HaproxyError } from "./dataplane/haproxy-socket.ts";
+import type { StatRow } from "./dataplane/haproxy-stats.ts";
+import { Pinger } from "./pinger.ts";
 import type { Counters, HealthReport, StatsReport } from "./protocol.ts";
 import { digestOf, healthOf, Ledger, type LedgerState } from "./report.ts";
 
 export interface WatchOptions {
   readonly applier: Applier;
   readonly haproxy: Haproxy;
+  readonly pinger: Pinger;
   /** where the counters outlive the agent */
   readonly ledgerFile: string;
   /** ms between two looks */
@@ -62,7 +66,7 @@ export class Watch {
   async stop(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    await this.#looking;
+    await Promise.all([this.#looking, this.#options.pinger.stop()]);
   }
 
   /**
@@ -111,8 +115,28 @@ export class Watch {
     const spec = this.#options.applier.running;
     if (spec === null) return true;
     const stats = await this.#count(spec);
-    this.#health = healthOf(spec, stats?.rows.get(stats.worker) ?? null);
+    const rows = stats?.rows.get(stats.worker) ?? null;
+    this.#health = healthOf(spec, rows !== null && (await this.#tell(spec, rows)) ? await this.#rows() : rows);
     return stats !== null;
+  }
+
+  /** Tells HAProxy what it does not know by itself. @returns whether there was anything */
+  async #tell(spec: AmphoraSpec, rows: readonly StatRow[]): Promise<boolean> {
+    const { haproxy, pinger, log } = this.#options;
+    if (Pinger.isNeeded(spec)) pinger.beat(spec, rows);
+    const commands = [...pinger.corrections(spec, rows), ...removalsOf(spec, rows)];
+    if (commands.length === 0) return false;
+    await haproxy.change(commands).catch((error: unknown) => {
+      if (!(error instanceof HaproxyError)) throw error;
+      log.warn({ error: error.message }, "HAProxy refused what the agent found out");
+    });
+    return true;
+  }
+
+  /** What the serving worker says now. */
+  async #rows(): Promise<readonly StatRow[] | null> {
+    const stats = await this.#options.haproxy.stats().catch(() => null);
+    return stats?.rows.get(stats.worker) ?? null;
   }
 
   /** @returns what every worker says, null when there is no answer */

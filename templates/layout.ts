@@ -10,7 +10,10 @@ export interface Layout {
     readonly user: string;
     readonly group: string;
     readonly chroot: string;
-    /** seconds that an old worker may go on serving its connections after a reload */
+    /**
+     * seconds that an old worker may go on serving its connections after a reload; then it ends, and cuts off those that
+     * are left (configuration manual, 3.1 "hard-stop-after")
+     */
     readonly hardStopAfter: number;
   };
 }
@@ -22,7 +25,12 @@ export const INSTANCE_LAYOUT: Layout = {
   haproxy: { user: "haproxy", group: "haproxy", chroot: "/var/lib/haproxy", hardStopAfter: 1800 },
 };
 
-/** The same layout below other folders: several amphorae on one host, or a test. */
-export function layoutIn(configDir: string, runDir: string): Layout {
-  return { ...INSTANCE_LAYOUT, configDir, runDir, certificatesDir: `${runDir}/certificates` };
+/** The same layout below other folders, with settings of its own: several amphorae on one host, or a test. */
+export function layoutIn(
+  configDir: string,
+  runDir: string,
+  { hardStopAfter = INSTANCE_LAYOUT.haproxy.hardStopAfter }: { readonly hardStopAfter?: number } = {},
+): Layout {
+  const haproxy = { ...INSTANCE_LAYOUT.haproxy, hardStopAfter };
+  return { configDir, runDir, certificatesDir: `${runDir}/certificates`, haproxy };
 }

@@ -6,11 +6,13 @@ import { bindsOf } from "../../templates/haproxy.ts";
 import type { Layout } from "../../templates/layout.ts";
 import { CERTIFICATES_FOLDER, HAPROXY_CFG, HAPROXY_FOLDER, render, targetOf } from "../../templates/render.ts";
 import { type AmphoraSpec, SpecError } from "../../templates/spec.ts";
+import { checkCertificates } from "../certificates.ts";
 import { writeFiles } from "../files.ts";
 import { type HaproxyPlan, planHaproxy, type RuntimeChange } from "../plan.ts";
 import type { ApplyWay } from "../protocol.ts";
 import { type Change, type Daemon, type Prepared, type Rendered, sameFiles } from "./daemon.ts";
 import type { Haproxy } from "./haproxy.ts";
+import { problemsOf } from "./haproxy-complaints.ts";
 import { commandsOf } from "./haproxy-runtime.ts";
 import { HaproxyError } from "./haproxy-socket.ts";
 
@@ -38,6 +40,7 @@ export class HaproxyDaemon implements Daemon {
   }
 
   async prepare(change: Change): Promise<Prepared> {
+    checkCertificates(change.next.spec);
     const task = await this.#task(change);
     if (task.how === "start" || task.how === "reload") {
       await this.#check(change.next);
@@ -122,12 +125,13 @@ export class HaproxyDaemon implements Daemon {
     // on tmpfs: there are keys among them
     const aside = join(layout.runDir, "candidate");
     const candidate = { ...layout, configDir: aside, certificatesDir: join(aside, "certificates") };
+    const files = render(spec, candidate);
     try {
-      await writeFiles(render(spec, candidate), candidate);
+      await writeFiles(files, candidate);
       await haproxy.check(targetOf(HAPROXY_CFG, candidate));
     } catch (error) {
-      if (error instanceof HaproxyError) throw new SpecError([{ path: "", message: error.message }]);
-      throw error;
+      if (!(error instanceof HaproxyError)) throw error;
+      throw new SpecError(problemsOf(error.complaints, files.get(HAPROXY_CFG)?.content ?? "", spec));
     } finally {
       await rm(aside, { recursive: true, force: true });
     }

@@ -1,6 +1,9 @@
 /** Changes of a running worker, as commands of its socket (management guide, 9.3 "Unix Socket commands"). */
+import { backendsOf } from "../../templates/haproxy.ts";
+import type { AmphoraSpec } from "../../templates/spec.ts";
 import type { RuntimeChange } from "../plan.ts";
 import type { Command } from "./haproxy-socket.ts";
+import type { StatRow } from "./haproxy-stats.ts";
 
 const silent = (line: string): Command => ({ line, answer: null });
 
@@ -49,8 +52,18 @@ export function commandsOf(change: RuntimeChange, certificatesDir: string): Comm
   }
 }
 
+/** Tries once more to remove servers that are none of the spec's: they had connections when their members went. */
+export function removalsOf(spec: AmphoraSpec, rows: readonly StatRow[]): Command[] {
+  const members = new Map(
+    [...backendsOf(spec)].map(([name, { pool }]) => [name, new Set(pool.members.map(({ id }) => id))]),
+  );
+  return rows
+    .filter(({ proxy, server }) => server !== "FRONTEND" && members.get(proxy)?.has(server) === false)
+    .map(({ proxy, server }) => removal(`${proxy}/${server}`));
+}
+
 /** Removes a server that is in maintenance; refused as long as it has connections. */
-export function removal(name: string): Command {
+function removal(name: string): Command {
   return { line: `del server ${name}`, answer: /^Server deleted\.$/m, optional: true };
 }
 

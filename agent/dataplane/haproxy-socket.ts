@@ -4,6 +4,13 @@ import { connect } from "node:net";
 /** HAProxy did not answer, or refused a command; the message holds what it said. */
 export class HaproxyError extends Error {
   override readonly name = "HaproxyError";
+  /** what it said, a complaint each */
+  readonly complaints: readonly string[];
+
+  constructor(message: string, complaints: readonly string[] = [message]) {
+    super(message);
+    this.complaints = complaints;
+  }
 }
 
 /** Silent commands that go out together fit one buffer of the command line (16,384 bytes): each takes at most 150. */

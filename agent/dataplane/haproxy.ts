@@ -121,7 +121,7 @@ export class Haproxy {
       await sleep(POLL);
     }
     await this.#endStray();
-    throw new HaproxyError(`HAProxy did not start: ${await this.#lastWords(offset)}`);
+    throw await this.#failure("HAProxy did not start", offset);
   }
 
   /**
@@ -142,7 +142,7 @@ export class Haproxy {
       if (now.failed > 0) break;
       if (now.worker !== null && now.worker !== before.worker && (await this.#serves())) return;
     }
-    throw new HaproxyError(`HAProxy kept its old configuration: ${await this.#lastWords(offset)}`);
+    throw await this.#failure("HAProxy kept its old configuration", offset);
   }
 
   /** Ends HAProxy, and with it every connection. */
@@ -213,26 +213,29 @@ export class Haproxy {
     return (await readFile(this.#log).catch(() => Buffer.alloc(0))).length;
   }
 
-  /** What HAProxy complained of since its log had that length. */
-  async #lastWords(offset: number): Promise<string> {
+  /** What went wrong, in the words that HAProxy's log holds since it had that length. */
+  async #failure(what: string, offset: number): Promise<HaproxyError> {
     const log = await readFile(this.#log).catch(() => Buffer.alloc(0));
-    return complaints(log.subarray(offset).toString("utf8"));
+    const said = complaints(log.subarray(offset).toString("utf8"));
+    return new HaproxyError(`${what}: ${said.join("; ")}`, said);
   }
 
   async #run(command: readonly [string, ...string[]]): Promise<{ stdout: string }> {
     const [file, ...args] = command;
     const result = await execa(file, args, { reject: false, timeout: 30_000, stdin: "ignore" });
-    if (result.failed) throw new HaproxyError(complaints(result.stderr) || result.shortMessage || `${file} failed`);
-    return { stdout: result.stdout };
+    if (!result.failed) return { stdout: result.stdout };
+    const said = complaints(result.stderr);
+    throw new HaproxyError(said.join("; ") || result.shortMessage || `${file} failed`, said);
   }
 }
 
+const COMPLAINTS = 20;
+
 /** The alerts in what HAProxy printed, or all of it when there are none. */
-export function complaints(text: string): string {
+export function complaints(text: string): string[] {
   const lines = text.split("\n").filter((line) => line.trim() !== "");
   const alerts = lines.filter((line) => line.startsWith("[ALERT]"));
   return (alerts.length > 0 ? alerts : lines)
     .map((line) => line.replace(/^\[\w+\]\s*\(\d+\)\s*:\s*/, ""))
-    .slice(-8)
-    .join("; ");
+    .slice(0, COMPLAINTS);
 }

@@ -84,10 +84,12 @@ async function adopt(namespace: string, wanted: InterfaceSpec): Promise<boolean>
  */
 export function networkPlan(actual: readonly Link[], actualRoutes: readonly Route[], spec: AmphoraSpec): string[] {
   const plan: string[] = [];
-  spec.interfaces.forEach((wanted, index) => {
+  spec.interfaces.forEach((wanted) => {
     const now = actual.find((each) => each.ifname === wanted.name);
     const own = wanted.addresses.map(canonicalPrefix);
-    const vips = index === 0 ? spec.vips.map((vip) => canonicalPrefix(`${vip}/${vip.includes(":") ? 128 : 32}`)) : [];
+    const vips = spec.vips
+      .filter((vip) => interfaceOf(vip, spec.interfaces) === wanted)
+      .map((vip) => canonicalPrefix(`${vip}/${vip.includes(":") ? 128 : 32}`));
     const addresses = new Set([...own, ...vips]);
     const present = new Set(
       (now?.addr_info ?? [])
@@ -121,6 +123,16 @@ export function networkPlan(actual: readonly Link[], actualRoutes: readonly Rout
     }
   });
   return plan;
+}
+
+/** Where a VIP stands: the interface with an address of its subnet, or else the first one. */
+function interfaceOf(vip: string, interfaces: readonly InterfaceSpec[]): InterfaceSpec | undefined {
+  const address = ipaddr.parse(vip);
+  const inSubnet = (prefix: string) => {
+    const [network, length] = ipaddr.parseCIDR(prefix);
+    return network.kind() === address.kind() && address.match(network, length);
+  };
+  return interfaces.find(({ addresses }) => addresses.some(inSubnet)) ?? interfaces[0];
 }
 
 function routePrefix({ dst, gateway = "" }: Route): string {

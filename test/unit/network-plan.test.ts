@@ -105,11 +105,15 @@ t.test("IPv6: an address is the same however it is written", async (t) => {
   t.strictSame(networkPlan([actual], [{ ...DEFAULT, gateway: "fd77::1" }], next), []);
 });
 
-t.test("VIPs are on the first interface alone", async (t) => {
-  const eth2 = { name: "eth2", mac: "fa:16:3e:00:00:02", addresses: ["10.78.0.10/24"] };
-  const next = spec({ interfaces: [ETH1, eth2], vips: ["10.77.0.5"] });
+t.test("a VIP is on the interface with an address of its subnet, or else on the first one", async (t) => {
+  const eth2 = { name: "eth2", mac: "fa:16:3e:00:00:02", addresses: ["10.78.0.10/24", "fd78::10/64"] };
+  const next = spec({ interfaces: [ETH1, eth2], vips: ["10.77.0.5", "10.78.0.5", "fd78::5", "192.0.2.5"] });
   t.strictSame(networkPlan([UP, { ...link("eth2", []), flags: [] }], [DEFAULT], next), [
+    "address add 192.0.2.5/32 dev eth1",
     "address add 10.78.0.10/24 dev eth2",
+    "address add fd78::10/64 dev eth2 nodad",
+    "address add 10.78.0.5/32 dev eth2",
+    "address add fd78::5/128 dev eth2 nodad preferred_lft 0",
     "link set eth2 up",
   ]);
 });
