@@ -10,12 +10,12 @@ export interface FrontendView {
   readonly name: string;
   readonly mode: Mode;
   readonly http: boolean;
-  readonly binds: readonly string[];
+  readonly binds: readonly BindView[];
   readonly tls: { readonly list: string; readonly options: string } | null;
   readonly maxconn: number | null;
   readonly clientTimeout: number;
-  /** sources that may connect, some per line: a line has at most 64 words; none: everybody may */
-  readonly allowed: readonly string[];
+  /** who may connect, by the family of the VIP: HAProxy would take ::/0 for IPv4 as well; null: everybody may */
+  readonly allowed: readonly AllowedView[] | null;
   readonly inspectDelay: number | null;
   /** a variable, for the hash: a converter takes no second sample */
   readonly keepsSourcePort: boolean;
@@ -29,6 +29,19 @@ export interface FrontendView {
   readonly headers: readonly HeaderView[];
   readonly hsts: string | null;
   readonly backend: string | null;
+}
+
+interface BindView {
+  readonly endpoint: string;
+  readonly family: Family;
+}
+
+type Family = "ipv4" | "ipv6";
+
+interface AllowedView {
+  readonly family: Family;
+  /** prefixes, some per line: a line has at most 64 words */
+  readonly lines: readonly string[];
 }
 
 interface HeaderView {
@@ -55,14 +68,14 @@ function frontendView(spec: AmphoraSpec, listener: ListenerSpec): FrontendView {
     name: listener.id,
     mode: http ? "http" : "tcp",
     http,
-    binds: spec.vips.map((vip) => `${bracketed(vip)}:${listener.protocol_port}`),
+    binds: spec.vips.map((vip) => ({ endpoint: `${bracketed(vip)}:${listener.protocol_port}`, family: familyOf(vip) })),
     tls:
       listener.tls === null
         ? null
         : { list: certificateList(listener), options: bindWords(listener, listener.tls).join(" ") },
     maxconn: listener.connection_limit > 0 ? listener.connection_limit : null,
     clientTimeout: listener.timeout_client_data,
-    allowed: linesOf(listener.allowed_cidrs ?? []),
+    allowed: listener.allowed_cidrs === null ? null : allowedViews(listener.allowed_cidrs),
     inspectDelay: listener.timeout_tcp_inspect > 0 ? listener.timeout_tcp_inspect : null,
     keepsSourcePort: !answersItself && usesSourcePort(spec, listener),
     prometheus,
@@ -77,10 +90,17 @@ function frontendView(spec: AmphoraSpec, listener: ListenerSpec): FrontendView {
   };
 }
 
-function linesOf(cidrs: readonly string[]): string[] {
-  const lines: string[] = [];
-  for (let i = 0; i < cidrs.length; i += CIDRS_PER_LINE) lines.push(cidrs.slice(i, i + CIDRS_PER_LINE).join(" "));
-  return lines;
+function familyOf(address: string): Family {
+  return address.includes(":") ? "ipv6" : "ipv4";
+}
+
+function allowedViews(cidrs: readonly string[]): AllowedView[] {
+  return (["ipv4", "ipv6"] as const).map((family) => {
+    const own = cidrs.filter((cidr) => familyOf(cidr) === family);
+    const lines: string[] = [];
+    for (let i = 0; i < own.length; i += CIDRS_PER_LINE) lines.push(own.slice(i, i + CIDRS_PER_LINE).join(" "));
+    return { family, lines };
+  });
 }
 
 function usesSourcePort(spec: AmphoraSpec, listener: ListenerSpec): boolean {

@@ -16,12 +16,19 @@ const RELEASES = { "2.6": "bookworm", "3.0": "trixie" } as const;
 type Release = keyof typeof RELEASES;
 
 /**
- * A test on each release.
- * @param body gets the path of the program
+ * Tests on each release, which share what is prepared for them: starting an agent takes longer than most of them.
+ * @param prepare gets the path of the program
  */
-export function onEachRelease(name: string, body: (t: Test, haproxy: string) => Promise<void>): void {
+export function onEachRelease<Site>(
+  name: string,
+  prepare: (t: Test, haproxy: string) => Promise<Site>,
+  tests: Readonly<Record<string, (t: Test, site: Site) => Promise<void>>>,
+): void {
   for (const release of chosen()) {
-    t.test(`${name} (HAProxy ${release})`, async (t) => body(t, await haproxyOf(release)));
+    t.test(`${name} (HAProxy ${release})`, async (t) => {
+      const site = await prepare(t, await haproxyOf(release));
+      for (const [title, body] of Object.entries(tests)) await t.test(title, (t) => body(t, site));
+    });
   }
 }
 
