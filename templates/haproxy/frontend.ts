@@ -114,17 +114,17 @@ function redirectView(spec: AmphoraSpec, listener: ListenerSpec): FrontendView["
   return target === undefined || target.protocol_port === 443 ? { port: "" } : { port: `:${target.protocol_port}` };
 }
 
-/** Values in HAProxy's log format: quoted where Octavia's are, with quotes and backslashes in them escaped. */
+/** Values in HAProxy's log format. Octavia writes %{+Q} for some, which HAProxy passes over in front of a bracket. */
 const HEADERS = {
   "X-Forwarded-Port": "%[dst_port]",
   "X-SSL-Client-Verify": "%[ssl_c_verify]",
   "X-SSL-Client-Has-Cert": "%[ssl_c_used]",
-  "X-SSL-Client-DN": "%{+Q,+E}[ssl_c_s_dn]",
-  "X-SSL-Client-CN": "%{+Q,+E}[ssl_c_s_dn(cn)]",
-  "X-SSL-Issuer": "%{+Q,+E}[ssl_c_i_dn]",
-  "X-SSL-Client-SHA1": "%{+Q}[ssl_c_sha1,hex]",
-  "X-SSL-Client-Not-Before": "%{+Q}[ssl_c_notbefore]",
-  "X-SSL-Client-Not-After": "%{+Q}[ssl_c_notafter]",
+  "X-SSL-Client-DN": "%[ssl_c_s_dn]",
+  "X-SSL-Client-CN": "%[ssl_c_s_dn(cn)]",
+  "X-SSL-Issuer": "%[ssl_c_i_dn]",
+  "X-SSL-Client-SHA1": "%[ssl_c_sha1,hex]",
+  "X-SSL-Client-Not-Before": "%[ssl_c_notbefore]",
+  "X-SSL-Client-Not-After": "%[ssl_c_notafter]",
 } as const;
 const OF_ANY_CERTIFICATE: readonly string[] = ["X-SSL-Client-Verify", "X-SSL-Client-Has-Cert"];
 

@@ -41,6 +41,7 @@ const RULES: readonly [Partial<Rule>, matching: Call[], others: Call[]][] = [
     [at("/jpg"), at("/a.jpg/b"), at("/a.jpgx"), at("/a.png?x.jpg"), at("/ajpg")],
   ],
   [{ type: "FILE_TYPE", compare_type: "EQUAL_TO", value: ".tar.gz" }, [at("/a.tar.gz")], [at("/a.gz")]],
+  [{ type: "FILE_TYPE", compare_type: "REGEX", value: "[a-z./]+" }, [at("/a.b/c.d")], [at("/a.b/c"), at("/ab")]],
   [
     { type: "FILE_TYPE", compare_type: "REGEX", value: "jpe?g|png" },
     [at("/a.jpg"), at("/a.jpeg"), at("/x.y/a.b.png")],

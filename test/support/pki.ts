@@ -98,7 +98,7 @@ export class TestAuthority {
       signingAlgorithm: P256,
       signingKey: this.#key,
     });
-    return `${crl.toString("pem")}\n`;
+    return `${PemConverter.encode(crl.rawData, "X509 CRL")}\n`;
   }
 }
 
