@@ -30,7 +30,9 @@ export function isChecked(pool: PoolSpec): boolean {
 export function checkView(pool: PoolSpec, vip: string | null): CheckView | null {
   const monitor = activeMonitor(pool);
   if (monitor === null || !isChecked(pool)) return null;
-  const unnamed = monitor.http_version === 1.1 && vip !== null ? bracketed(vip) : null;
+  // HAProxy can't send a check that says HTTP/1.0 where h2 was agreed on
+  const version = pool.tls?.alpn_protocols?.includes("h2") ? 1.1 : monitor.http_version;
+  const unnamed = version === 1.1 && vip !== null ? bracketed(vip) : null;
   const isHttp = monitor.type === "HTTP" || monitor.type === "HTTPS";
   return {
     timeout: monitor.timeout,
@@ -38,7 +40,7 @@ export function checkView(pool: PoolSpec, vip: string | null): CheckView | null 
       ? {
           method: monitor.http_method,
           path: monitor.url_path,
-          version: `HTTP/${monitor.http_version.toFixed(1)}`,
+          version: `HTTP/${version.toFixed(1)}`,
           host: monitor.domain_name ?? unnamed,
           codes: monitor.expected_codes,
         }
