@@ -12,15 +12,12 @@ export { backendsOf, poolOfBackend } from "./haproxy/names.ts";
 export interface HaproxyView {
   readonly frontends: readonly FrontendView[];
   readonly backends: readonly BackendView[];
-  /** whether there is a table of which client is at which member */
-  readonly remembers: boolean;
 }
 
 const template = loadTemplate<HaproxyView & { layout: Layout }>("haproxy", "haproxy.cfg", ["frontend", "backend"]);
 
 export function haproxyView(spec: AmphoraSpec): HaproxyView {
-  const backends = backendViews(spec);
-  return { frontends: frontendViews(spec), backends, remembers: backends.some(({ stick }) => stick !== null) };
+  return { frontends: frontendViews(spec), backends: backendViews(spec) };
 }
 
 /** The text of haproxy.cfg. */

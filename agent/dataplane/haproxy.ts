@@ -16,6 +16,10 @@ const START_LIMIT = 10_000;
 /** A master that reloads hears nobody until it has read its configuration, and tried for 2 s to bind (ms). */
 const DEAF_LIMIT = 5000;
 const POLL = 10;
+/** HAProxy 2.6 waits 5 s for tables of a predecessor that do not come, and 5 s for those of others (ms). */
+const HANDOVER_LIMIT = 11_000;
+/** Learnt from the local peer and from remote ones, or waited long enough (HAProxy's PEERS_RESYNC_STATEMASK). */
+const RESYNC_FINISHED = 3;
 
 export interface HaproxyOptions {
   readonly binary: string;
@@ -126,11 +130,12 @@ export class Haproxy {
 
   /**
    * Puts the file in place into use: a new worker takes over the listening sockets, the old one finishes its
-   * connections. Health states of members that stay are handed over.
+   * connections. Health states of members that stay are handed over, and tables of clients and their members.
    * @throws {HaproxyError} when the new worker failed, with its words; then the old worker still serves
    */
   async reload(next: AmphoraSpec): Promise<void> {
     const before = await showProcesses(this.#master);
+    const handsOver = await this.#canHandOver();
     await this.#saveState(stateForReload(await ask(this.#master, "@1 show servers state"), next));
     const offset = await this.#logLength();
     process.kill(before.master, "SIGUSR2");
@@ -140,9 +145,41 @@ export class Haproxy {
       const now = await this.#processesNow();
       if (now === null || now.reloads === before.reloads) continue;
       if (now.failed > 0) break;
-      if (now.worker !== null && now.worker !== before.worker && (await this.#serves())) return;
+      if (now.worker === null || now.worker === before.worker || !(await this.#serves())) continue;
+      // another reload before would hand over only a part
+      if (handsOver) await this.#tablesComplete();
+      return;
     }
     throw await this.#failure("HAProxy kept its old configuration", offset);
+  }
+
+  /**
+   * Whether the serving worker will hand its tables to the next one. It does not as long as it waits for others itself,
+   * which HAProxy 2.6 does for some seconds after it was started: then that is waited for, unless there is nothing to hand over.
+   */
+  async #canHandOver(): Promise<boolean> {
+    const state = await this.#tables();
+    if (state !== "awaited") return state === "complete";
+    const tables = await ask(this.#master, "@1 show table");
+    return /used:[1-9]/.test(tables) && (await this.#tablesComplete());
+  }
+
+  /** Waits until the worker has its predecessor's tables. False: they do not come. */
+  async #tablesComplete(): Promise<boolean> {
+    const deadline = Date.now() + HANDOVER_LIMIT;
+    while ((await this.#tables()) === "awaited") {
+      if (Date.now() > deadline) return false;
+      await sleep(POLL);
+    }
+    return true;
+  }
+
+  /** Whether the serving worker still waits for others' tables; null when there is no answer. */
+  async #tables(): Promise<"awaited" | "complete" | null> {
+    const answer = await ask(this.#master, "@1 show peers").catch(() => "");
+    const flags = /id=amphora .*?flags=0x([0-9a-f]+)/s.exec(answer)?.[1];
+    if (flags === undefined) return null;
+    return (Number.parseInt(flags, 16) & RESYNC_FINISHED) === RESYNC_FINISHED ? "complete" : "awaited";
   }
 
   /** Ends HAProxy, and with it every connection. */
