@@ -197,6 +197,12 @@ export class TestAgent {
     return join(this.folder, "run/haproxy-master.sock");
   }
 
+  /** The paths that the agent says it has rendered. */
+  async files(): Promise<string[]> {
+    const { files } = JSON.parse((await this.call("GET", "/v1/files")).text) as { files: { path: string }[] };
+    return files.map(({ path }) => path);
+  }
+
   /** haproxy.cfg as it stands on disk. */
   configFile(): Promise<string> {
     return readFile(join(this.folder, "etc/haproxy/haproxy.cfg"), "utf8");

@@ -14,8 +14,8 @@ export interface Seen {
   readonly url: string;
   readonly httpVersion: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** the port of the connection at its other end */
-  readonly port: number;
+  /** where the connection comes from */
+  readonly peer: string;
   /** of the certificate that was shown */
   readonly client: string | null;
   /** what the other side called the member */
@@ -95,7 +95,7 @@ function seen(member: string, incoming: IncomingMessage): Seen {
     url: incoming.url ?? "",
     httpVersion: incoming.httpVersion,
     headers,
-    port: socket.remotePort ?? 0,
+    peer: socket.remoteAddress ?? "",
     client: subject === undefined ? null : String(subject.CN),
     servername: typeof socket.servername === "string" ? socket.servername : null,
     cipher: socket.getCipher?.()?.name ?? null,
