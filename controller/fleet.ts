@@ -51,6 +51,8 @@ export class Fleet {
       heartbeatIntervalMs,
       certificateDays: settings["certificate-days"],
       bootLimit: settings["boot-limit-s"] * 1000,
+      advertIntervalMs: settings["vrrp-advert-ms"],
+      forwarding: settings["replica-forwarding"],
       log,
     });
     this.#reconciler = new Reconciler({

@@ -51,7 +51,10 @@ export interface Setting<T> {
   readonly example?: string;
 }
 
-const setting = <T>(schema: z.ZodType<T>, options: Omit<Setting<T>, "schema">): Setting<T> => ({ schema, ...options });
+const setting = <T>(schema: z.ZodType<T>, options: Omit<Setting<NoInfer<T>>, "schema">): Setting<T> => ({
+  schema,
+  ...options,
+});
 
 export const SETTINGS = {
   port: setting(port, { default: 9876, value: "PORT", doc: "The API's port." }),
@@ -155,6 +158,14 @@ export const SETTINGS = {
   }),
   "boot-limit-s": setting(positive.max(3600), { default: 60, doc: "How long an amphora may take until it answers." }),
   "certificate-days": setting(positive.max(3650), { default: 365, doc: "How long an amphora's certificate is valid." }),
+  "vrrp-advert-ms": setting(z.int().min(10).max(40_950).multipleOf(10), {
+    default: 200,
+    doc: "Between two VRRP adverts of an amphora: another takes over some 3.6 times that after its death.",
+  }),
+  "replica-forwarding": setting(z.enum(["DIRECT", "TUNNEL"]), {
+    default: "DIRECT",
+    doc: "How flows get to the replicas of an ACTIVE_ACTIVE load balancer: DIRECT, or TUNNEL where ports are guarded.",
+  }),
   concurrency: setting(positive.max(1000), { default: 16, doc: "How many load balancers are worked on at a time." }),
   "log-level": setting(z.enum(["trace", "debug", "info", "warn", "error"]), {
     default: "info",

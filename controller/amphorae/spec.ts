@@ -2,6 +2,7 @@
 import type { AmphoraSpecInput } from "../../templates/spec.ts";
 import type { Port } from "../drivers/network.ts";
 import type { Amphora } from "../model/amphora.ts";
+import type { Topology } from "../model/flavor-profile.ts";
 import type { ListenerTree, PoolTree, Tree } from "../store/tree.ts";
 
 type ListenerInput = NonNullable<AmphoraSpecInput["listeners"]>[number];
@@ -10,32 +11,71 @@ type PoolInput = NonNullable<AmphoraSpecInput["pools"]>[number];
 /** The name of the tenant's first interface inside an amphora. */
 export const VIP_INTERFACE = "eth1";
 
-/** @param port the amphora's own address on the VIP's subnet */
-export function specOf(tree: Tree, amphora: Amphora, port: Port): AmphoraSpecInput {
+/** What an amphora is told besides the tree: who it is, where it stands, and with whom. */
+export interface Standing {
+  readonly amphora: Pick<Amphora, "id" | "role" | "vrrp_id" | "vrrp_priority">;
+  /** its own, on the subnets that `subnetsOf` names, in that order */
+  readonly ports: readonly Port[];
+  /** every amphora that serves, this one among them, each at its port on the VIP's subnet */
+  readonly group: readonly { readonly id: string; readonly port: Port }[];
+  readonly topology: Topology;
+  readonly advertIntervalMs: number;
+  readonly forwarding: "DIRECT" | "TUNNEL";
+}
+
+/** The subnets that an amphora needs an address on: the VIP's first, those of further VIPs, those that members name. */
+export function subnetsOf({ loadBalancer, pools }: Tree): string[] {
+  const additional = loadBalancer.additional_vips.map(({ subnet_id }) => subnet_id);
+  const ofMembers = pools.flatMap(({ members }) => members.flatMap(({ subnet_id }) => subnet_id ?? []));
+  return [...new Set([loadBalancer.vip_subnet_id, ...additional, ...ofMembers.sort()])];
+}
+
+export function specOf(tree: Tree, standing: Standing): AmphoraSpecInput {
   const { loadBalancer } = tree;
-  const anywhere = port.address.includes(":") ? "::/0" : "0.0.0.0/0";
+  const { amphora, ports } = standing;
   return {
     revision: loadBalancer.revision,
     amphora_id: amphora.id,
     loadbalancer_id: loadBalancer.id,
-    role: "STANDALONE",
+    role: amphora.role,
+    vrrp: vrrpSpec(standing),
+    replicas: replicasSpec(standing),
     admin_state_up: loadBalancer.admin_state_up,
-    interfaces: [
-      {
-        name: VIP_INTERFACE,
-        mac: port.mac,
-        mtu: port.mtu,
-        addresses: [`${port.address}/${port.prefix_length}`],
-        routes: [{ destination: anywhere, via: port.gateway }],
-      },
-    ],
-    vips: [loadBalancer.vip_address],
+    interfaces: ports.map((port, i) => ({
+      name: i === 0 ? VIP_INTERFACE : `eth${i + 1}`,
+      mac: port.mac,
+      mtu: port.mtu,
+      addresses: [`${port.address}/${port.prefix_length}`],
+      routes: isWayOut(ports, i)
+        ? [{ destination: port.address.includes(":") ? "::/0" : "0.0.0.0/0", via: port.gateway }]
+        : [],
+    })),
+    vips: [loadBalancer.vip_address, ...loadBalancer.additional_vips.flatMap(({ ip_address }) => ip_address ?? [])],
     lvs_tcp_timeout: loadBalancer.lvs_tcp_timeout,
     lvs_tcpfin_timeout: loadBalancer.lvs_tcpfin_timeout,
     lvs_udp_timeout: loadBalancer.lvs_udp_timeout,
     listeners: tree.listeners.map(listenerSpec),
     pools: tree.pools.map(poolSpec),
   };
+}
+
+/** The first port of each family: the gateway of its subnet leads to everywhere else. */
+function isWayOut(ports: readonly Port[], index: number): boolean {
+  const isV6 = (port: Port | undefined) => port?.address.includes(":");
+  return ports.findIndex((each) => isV6(each) === isV6(ports[index])) === index;
+}
+
+function vrrpSpec({ amphora, group, advertIntervalMs }: Standing): AmphoraSpecInput["vrrp"] {
+  const { vrrp_id, vrrp_priority } = amphora;
+  if (vrrp_id === null || vrrp_priority === null) return null;
+  const peers = group.filter(({ id }) => id !== amphora.id).map(({ port }) => port.address);
+  return { id: vrrp_id, priority: vrrp_priority, advert_interval_ms: advertIntervalMs, peers };
+}
+
+function replicasSpec({ topology, forwarding, group }: Standing): AmphoraSpecInput["replicas"] {
+  if (topology !== "ACTIVE_ACTIVE") return null;
+  const members = group.map(({ id, port }) => ({ amphora_id: id, address: port.address, mac: port.mac }));
+  return { forwarding, members };
 }
 
 function listenerSpec({ listener: row, policies }: ListenerTree): ListenerInput {

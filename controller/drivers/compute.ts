@@ -19,12 +19,25 @@ export interface Instance {
   readonly compute_flavor: string | null;
 }
 
+/** What an instance is to be like; null: as the driver has it by default. */
+export interface InstanceWish {
+  readonly loadBalancerId: string;
+  readonly computeFlavor: string | null;
+  readonly volumeType: string | null;
+  readonly computeZone: string | null;
+  readonly cpuArch: "x86_64" | "aarch64" | null;
+  /** amphorae of the same load balancer: on other hosts, where the service can */
+  readonly apartFrom: readonly string[];
+}
+
 /** Instances are known by the id of their amphora, so that every call can be made again after a crash. */
 export interface ComputeDriver {
   /** Makes an amphora's instance and starts it, or finds the one that an earlier call made. */
-  create(amphoraId: string, bootstrap: () => Promise<Bootstrap>): Promise<Instance>;
+  create(amphoraId: string, wish: InstanceWish, bootstrap: () => Promise<Bootstrap>): Promise<Instance>;
   /** Gives the instance an interface on the port's subnet. Nothing happens when it has it. */
   plug(amphoraId: string, port: Port): Promise<void>;
+  /** Takes the interface of the port away again. Nothing happens when there is none. */
+  unplug(amphoraId: string, port: Port): Promise<void>;
   /** Ends and removes the instance, with its interfaces. Nothing happens when there is none. */
   remove(amphoraId: string): Promise<void>;
   /** The amphora ids of all instances that this deployment has. */

@@ -37,6 +37,10 @@ export interface NetworkDriver {
   reserveVip(trx: Trx, loadBalancerId: string, request: VipRequest): Promise<Port>;
   /** The amphora's own address on the subnet; the same port every time it is asked for. */
   reserveAmphoraPort(trx: Trx, amphoraId: string, subnetId: string): Promise<Port>;
+  /** The ports that an amphora holds. */
+  amphoraPorts(trx: Trx, amphoraId: string): Promise<Port[]>;
+  /** Gives one port back; nothing happens when there is none. */
+  releasePort(trx: Trx, portId: string): Promise<void>;
   /** Whether members may name this subnet. */
   hasSubnet(subnetId: string): Promise<boolean>;
   /** Gives back every address that a load balancer or amphora holds; nothing happens when it has none. */

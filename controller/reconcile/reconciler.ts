@@ -6,15 +6,17 @@ import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { RefusedError } from "../amphorae/client.ts";
 import type { NetworkDriver } from "../drivers/network.ts";
-import { type Amphora, amphora } from "../model/amphora.ts";
+import { amphora } from "../model/amphora.ts";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
+import { blueprintOf } from "../store/blueprint.ts";
 import type { Store } from "../store/database.ts";
 import { claim, giveBack, LEASE, release, renew, workLeft } from "../store/leases.ts";
 import { fail, forget, outrun, settle } from "../store/load-balancers.ts";
-import { findRow, selectRows, updateRow } from "../store/rows.ts";
+import { findRow, selectRows } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
-import { loadTree, type Tree } from "../store/tree.ts";
+import { loadTree } from "../store/tree.ts";
 import { AheadError, type Amphorae } from "./amphorae.ts";
+import { bringAbout, type Lag, type Present } from "./bring-about.ts";
 
 export interface ReconcilerOptions {
   readonly store: Store;
@@ -36,11 +38,6 @@ const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 /** A spec that was refused is refused again, unless its amphora has changed. */
 const REFUSED_PAUSE = 30_000;
-
-interface Present {
-  readonly tree: Tree;
-  readonly amphorae: readonly Amphora[];
-}
 
 export class Reconciler {
   readonly #options: ReconcilerOptions;
@@ -143,15 +140,18 @@ export class Reconciler {
       await this.#remove(present, signal);
       return;
     }
+    let lag: Lag | null;
     try {
-      await this.#serve(present, signal);
+      lag = await bringAbout(this.#options.amphorae, present, signal);
     } catch (error) {
       if (!(error instanceof AheadError)) throw error;
       log.warn({ loadbalancer: id, revision: row.revision, err: error }, "the store is behind: once more, ahead of it");
       await outrun(store, row, error.revision);
       return;
     }
-    if (!(await settle(store, row))) log.info({ loadbalancer: id }, "changed meanwhile: once more");
+    const retry = lag === null ? null : { reason: lag.reason, tryAgainAt: Date.now() + pauseAfter(row.attempts) };
+    if (retry !== null) log.warn({ loadbalancer: id, revision: row.revision, ...retry }, "not on every amphora yet");
+    if (!(await settle(store, row, retry))) log.info({ loadbalancer: id }, "changed meanwhile: once more");
     else if (row.provisioning_status !== "ACTIVE") log.info({ loadbalancer: id, revision: row.revision }, "ACTIVE");
   }
 
@@ -162,38 +162,10 @@ export class Reconciler {
       if (row === undefined || row.lease_owner !== this.#owner) return null;
       return {
         tree: await loadTree(trx, row),
+        blueprint: await blueprintOf(trx, row),
         amphorae: await selectRows(trx, amphora, { loadbalancer_id: id }),
       };
     });
-  }
-
-  async #serve({ tree, amphorae: rows }: Present, signal: AbortSignal): Promise<void> {
-    const { amphorae } = this.#options;
-    const row = tree.loadBalancer;
-    let present = rows;
-    if (row.failover) present = await this.#retireAll(row, rows);
-    const retiring = present.filter((each) => each.retiring);
-    let staying = present.filter((each) => !each.retiring);
-    if (staying.length === 0) staying = [await amphorae.add(row)];
-    // what replaces an amphora runs before that one goes
-    staying = await Promise.all(staying.map((each) => amphorae.boot(each, signal)));
-    for (const each of retiring) {
-      signal.throwIfAborted();
-      await amphorae.remove(each);
-    }
-    for (const each of staying) {
-      signal.throwIfAborted();
-      await amphorae.serve(tree, each);
-    }
-  }
-
-  /** Writes down that every amphora is to be replaced; the request itself is done with that. */
-  async #retireAll(row: LoadBalancer, rows: readonly Amphora[]): Promise<Amphora[]> {
-    await this.#options.store.transaction(async (trx) => {
-      for (const each of rows) await updateRow(trx, amphora, each.id, { retiring: true });
-      await updateRow(trx, loadBalancer, row.id, { failover: false });
-    });
-    return rows.map((each) => ({ ...each, retiring: true }));
   }
 
   async #remove({ tree, amphorae: rows }: Present, signal: AbortSignal): Promise<void> {
@@ -213,10 +185,15 @@ export class Reconciler {
     if (row === undefined || row.lease_owner !== this.#owner) return;
     const refused = error instanceof RefusedError && error.status === 422;
     const reason = error instanceof Error ? error.message : String(error);
-    const pause = refused ? REFUSED_PAUSE : Math.min(FIRST_PAUSE * 2 ** row.attempts, LONGEST_PAUSE);
+    const pause = refused ? REFUSED_PAUSE : pauseAfter(row.attempts);
     const tooLong = Date.now() - (row.failing_since ?? Date.now()) > pendingLimit;
     const failure = { reason, tryAgainAt: Date.now() + pause, error: refused || tooLong };
     log.error({ loadbalancer: id, revision: row.revision, ...failure, err: error }, "carrying out a change failed");
     await fail(store, row, failure);
   }
+}
+
+/** Soon at first, then less and less often (ms). */
+function pauseAfter(attempts: number): number {
+  return Math.min(FIRST_PAUSE * 2 ** attempts, LONGEST_PAUSE);
 }

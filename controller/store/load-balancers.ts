@@ -46,22 +46,29 @@ export async function doomEverything(trx: Trx, id: string): Promise<void> {
   }
 }
 
+/** What is left to do though the revision is in force, and when. */
+export interface Retry {
+  readonly reason: string;
+  readonly tryAgainAt: number;
+}
+
 /**
  * Writes down that the revision is in force: what was pending is ACTIVE, what was doomed is gone.
+ * @param retry null: everything is done
  * @returns false when the load balancer has changed meanwhile, or the lease is another's; then nothing was written
  */
-export async function settle(store: Store, row: LoadBalancer): Promise<boolean> {
+export async function settle(store: Store, row: LoadBalancer, retry: Retry | null = null): Promise<boolean> {
   return store.transaction(async (trx) => {
     const done = await trx
       .updateTable("load_balancers")
       .set({
         provisioning_status: "ACTIVE",
-        status_reason: null,
-        due_at: null,
+        status_reason: retry?.reason ?? null,
+        due_at: retry?.tryAgainAt ?? null,
         lease_owner: null,
         lease_until: null,
         failing_since: null,
-        attempts: 0,
+        attempts: retry === null ? 0 : row.attempts + 1,
         failover: false,
         ...(row.provisioning_status === "PENDING_UPDATE" ? { updated_at: timestamp() } : {}),
       })

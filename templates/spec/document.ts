@@ -5,12 +5,15 @@ import { listener } from "./listener.ts";
 import { networkInterface } from "./network.ts";
 import { pool } from "./pool.ts";
 import { certificate } from "./tls.ts";
+import { ROLES, replicas, vrrp } from "./vrrp.ts";
 
 export const document = z.strictObject({
   revision: z.int().min(1).describe("raised by the controller with every change; an older one is refused"),
   amphora_id: uuid,
   loadbalancer_id: uuid,
-  role: z.enum(["STANDALONE"]),
+  role: z.enum(ROLES).describe("STANDALONE: alone; else who begins as VRRP's master"),
+  vrrp: vrrp.nullable().default(null).describe("null: alone, the VIPs are always here"),
+  replicas: replicas.nullable().default(null).describe("null: whoever holds the VIPs serves them alone"),
   admin_state_up: z.boolean().default(true).describe("false: nothing listens"),
   interfaces: z.array(networkInterface).default([]),
   vips: z

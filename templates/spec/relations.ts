@@ -39,6 +39,7 @@ export function relationProblems(spec: AmphoraSpec): SpecProblem[] {
     report,
   };
   checkInterfaces(spec.interfaces, whole);
+  checkGroup(spec, whole);
   spec.certificates.forEach(({ id }, i) => {
     unique(whole, whole.ids, id, `certificates[${i}].id`, "id");
   });
@@ -73,6 +74,16 @@ function checkInterfaces(interfaces: readonly InterfaceSpec[], whole: Whole): vo
       whole.report(`${path}.routes[${j}].via`, `${via} can't lead to ${destination}: one is IPv4, the other IPv6`);
     });
   });
+}
+
+function checkGroup({ role, vrrp, replicas, amphora_id }: AmphoraSpec, { report }: Whole): void {
+  if (role !== "STANDALONE" && vrrp === null) report("vrrp", `is missing: the role is ${role}`);
+  if (role === "STANDALONE" && vrrp !== null) report("role", "must be MASTER or BACKUP: there is VRRP");
+  if (replicas === null) return;
+  if (vrrp === null) report("vrrp", "is missing: there are replicas");
+  if (!replicas.members.some((each) => each.amphora_id === amphora_id)) {
+    report("replicas.members", `must hold this amphora, ${amphora_id}`);
+  }
 }
 
 function checkListener(listener: ListenerSpec, path: string, whole: Whole): void {

@@ -36,6 +36,8 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   "pending-limit-s": [0, 86_401],
   "boot-limit-s": [0, 3601],
   "certificate-days": [0, 3651],
+  "vrrp-advert-ms": [0, 5, 201, 40_960],
+  "replica-forwarding": ["direct", ""],
   concurrency: [0, 1001],
   "log-level": ["loud", "INFO", ""],
 };

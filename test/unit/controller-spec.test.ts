@@ -1,8 +1,9 @@
 /** What an amphora is told is what the store says: every attribute that a spec has, under its name. */
 import { randomUUID } from "node:crypto";
 import t from "tap";
-import { specOf, VIP_INTERFACE } from "../../controller/amphorae/spec.ts";
+import { type Standing, specOf, VIP_INTERFACE } from "../../controller/amphorae/spec.ts";
 import type { Port } from "../../controller/drivers/network.ts";
+import type { Amphora } from "../../controller/model/amphora.ts";
 import type { Tree } from "../../controller/store/tree.ts";
 import { parseSpec } from "../../templates/spec.ts";
 import { aHealthMonitor, aListener, aLoadBalancer, aMember, anAmphora, aPool } from "../support/tree.ts";
@@ -21,12 +22,14 @@ const port: Port = {
 t.test("a load balancer without parts is its address, its place and its revision", async (t) => {
   const loadBalancer = aLoadBalancer({ revision: 7, vip_address: "10.77.0.5", admin_state_up: false });
   const amphora = anAmphora(loadBalancer);
-  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, amphora, port));
+  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, standing(amphora)));
   t.strictSame(spec, {
     revision: 7,
     amphora_id: amphora.id,
     loadbalancer_id: loadBalancer.id,
     role: "STANDALONE",
+    vrrp: null,
+    replicas: null,
     admin_state_up: false,
     interfaces: [
       {
@@ -50,13 +53,13 @@ t.test("a load balancer without parts is its address, its place and its revision
 t.test("on an IPv6 subnet, the way out is the IPv6 one", async (t) => {
   const loadBalancer = aLoadBalancer({ vip_address: "2001:db8::5" });
   const six = { ...port, address: "2001:db8::7", prefix_length: 64, gateway: "2001:db8::1" };
-  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, anAmphora(loadBalancer), six));
+  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, standing(anAmphora(loadBalancer), six)));
   t.match(spec.interfaces, [{ addresses: ["2001:db8::7/64"], routes: [{ destination: "::/0", via: "2001:db8::1" }] }]);
 });
 
 t.test("every part says all that it has to say", async (t) => {
   const { tree, rows } = aTree();
-  const spec = parseSpec(specOf(tree, anAmphora(tree.loadBalancer), port));
+  const spec = parseSpec(specOf(tree, standing(anAmphora(tree.loadBalancer))));
   t.match(spec.listeners, [pick(rows.listener, Object.keys(spec.listeners[0] ?? {}))]);
   const [pool] = spec.pools;
   t.equal(spec.pools.length, 1);
@@ -72,10 +75,10 @@ t.test("a health monitor without HTTP says nothing of HTTP", async (t) => {
   const nothing = { http_method: null, http_version: null, url_path: null, expected_codes: null, domain_name: null };
   const healthMonitor = { ...rows.monitor, type: "TCP" as const, ...nothing };
   const bare: Tree = { ...tree, pools: [{ pool: rows.pool, members: [], healthMonitor }] };
-  const [pool] = parseSpec(specOf(bare, anAmphora(tree.loadBalancer), port)).pools;
+  const [pool] = parseSpec(specOf(bare, standing(anAmphora(tree.loadBalancer)))).pools;
   t.match(pool?.health_monitor, { type: "TCP", http_method: "GET", url_path: "/", expected_codes: "200" });
   const silent: Tree = { ...tree, pools: [{ pool: rows.pool, members: [], healthMonitor: null }] };
-  t.equal(specOf(silent, anAmphora(tree.loadBalancer), port).pools?.[0]?.health_monitor, null);
+  t.equal(specOf(silent, standing(anAmphora(tree.loadBalancer))).pools?.[0]?.health_monitor, null);
 });
 
 /** Rows in which nothing has its default. */
@@ -118,6 +121,11 @@ function aTree() {
   const pools = [{ pool, members: [member], healthMonitor: monitor }];
   const tree: Tree = { loadBalancer, listeners: [{ listener, policies: [] }], pools };
   return { tree, rows: { listener, pool, member, monitor } };
+}
+
+function standing(amphora: Amphora, own = port): Standing {
+  const group = [{ id: amphora.id, port: own }];
+  return { amphora, ports: [own], group, topology: "SINGLE", advertIntervalMs: 200, forwarding: "DIRECT" };
 }
 
 function pick(row: object, names: readonly string[]): Record<string, unknown> {

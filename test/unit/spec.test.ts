@@ -81,7 +81,7 @@ const FAULTS: Record<string, [document: unknown, path: string]> = {
   "revision 0": [specBut({ revision: 0 }), "revision"],
   "a revision with a fraction": [specBut({ revision: 1.5 }), "revision"],
   "an upper case UUID": [specBut({ amphora_id: idOf("amphora").replace("11", "AA") }), "amphora_id"],
-  "an unknown role": [specBut({ role: "MASTER" }), "role"],
+  "an unknown role": [specBut({ role: "SPARE" }), "role"],
   "no VIP": [specBut({ vips: [] }), "vips"],
   "a VIP that is no address": [specBut({ vips: ["10.77.0.5", "10.77.0.256"] }), "vips[1]"],
   "a VIP with a zone": [specBut({ vips: ["fe80::1%eth1"] }), "vips[0]"],
@@ -217,6 +217,23 @@ const FAULTS: Record<string, [document: unknown, path: string]> = {
     "pools[0].session_persistence.persistence_granularity",
   ],
   "a UDP check of an HTTP pool": [withMonitor({ type: "UDP-CONNECT" }), "pools[0].health_monitor.type"],
+  "a pair without VRRP": [specBut({ role: "MASTER" }), "vrrp"],
+  "VRRP for one that is alone": [
+    specBut({ vrrp: { id: 1, priority: 100, advert_interval_ms: 200, peers: ["10.77.0.9"] } }),
+    "role",
+  ],
+  "adverts every 15 ms": [
+    specBut({ role: "BACKUP", vrrp: { id: 1, priority: 100, advert_interval_ms: 15, peers: ["10.77.0.9"] } }),
+    "vrrp.advert_interval_ms",
+  ],
+  "replicas among which it is not": [
+    specBut({
+      role: "BACKUP",
+      vrrp: { id: 1, priority: 100, advert_interval_ms: 200, peers: ["10.77.0.9"] },
+      replicas: { forwarding: "DIRECT", members: [aReplica(2), aReplica(3)] },
+    }),
+    "replicas.members",
+  ],
   "TLS towards UDP members": [
     specBut({ listeners: [], pools: [pool(1, [], { protocol: "UDP", tls: {} })] }),
     "pools[0].tls",
@@ -282,6 +299,10 @@ function withMember(changes: object): object {
 
 function withMonitor(changes: object): object {
   return specBut({ pools: [{ ...pool(1, []), health_monitor: { ...monitor(), ...changes } }] });
+}
+
+function aReplica(number: number): object {
+  return { amphora_id: idOf("amphora", number), address: `10.77.0.${number}`, mac: `fa:16:3e:00:01:0${number}` };
 }
 
 function withTls(changes: object, protocol = "TERMINATED_HTTPS"): object {

@@ -8,7 +8,7 @@ import type { Logger } from "pino";
 import writeFileAtomic from "write-file-atomic";
 import { AGENT_PORT } from "../../../agent/protocol.ts";
 import { endProcess, runningPid, startDetached } from "../../process.ts";
-import type { Bootstrap, ComputeDriver, Instance } from "../compute.ts";
+import type { Bootstrap, ComputeDriver, Instance, InstanceWish } from "../compute.ts";
 import type { Port } from "../network.ts";
 import { rangeOf, toAddress, toNumber } from "./addresses.ts";
 import { namespaces, removeNamespace } from "./namespaces.ts";
@@ -68,7 +68,7 @@ export class LocalCompute implements ComputeDriver {
     await rm(this.#options.runDir, { recursive: true, force: true });
   }
 
-  async create(amphoraId: string, bootstrap: () => Promise<Bootstrap>): Promise<Instance> {
+  async create(amphoraId: string, _wish: InstanceWish, bootstrap: () => Promise<Bootstrap>): Promise<Instance> {
     const folder = this.#folder(amphoraId);
     const address = (await this.#addressOf(amphoraId)) ?? (await this.#prepare(amphoraId, await bootstrap()));
     if ((await runningPid(this.#pidFile(amphoraId))) === null) await this.#startAgent(amphoraId);
@@ -77,6 +77,10 @@ export class LocalCompute implements ComputeDriver {
 
   async plug(_amphoraId: string, port: Port): Promise<void> {
     await this.#options.network.attach(port);
+  }
+
+  async unplug(_amphoraId: string, port: Port): Promise<void> {
+    await this.#options.network.detach(port);
   }
 
   async remove(amphoraId: string): Promise<void> {

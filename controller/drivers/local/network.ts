@@ -58,6 +58,15 @@ export class LocalNetwork implements NetworkDriver {
     return asPort(subnet, known ?? (await takeAddress(trx, subnet, "amphora", amphoraId)));
   }
 
+  async amphoraPorts(trx: Trx, amphoraId: string): Promise<Port[]> {
+    const rows = await trx.selectFrom("ports").selectAll().where("owner_id", "=", amphoraId).execute();
+    return rows.map((row) => asPort(this.#require(row.subnet_id), row));
+  }
+
+  async releasePort(trx: Trx, portId: string): Promise<void> {
+    await trx.deleteFrom("ports").where("id", "=", portId).execute();
+  }
+
   /** An address for something else than load balancers, such as a demo member; the same one every time. */
   async reserveFor(trx: Trx, kind: PortRow["kind"], ownerId: string): Promise<Port> {
     const subnet = this.#options.subnets.forVip({

@@ -20,6 +20,12 @@ export class NoopNetwork implements NetworkDriver {
     return madeUp(randomUUID(), randomUUID(), subnetId, "");
   }
 
+  async amphoraPorts(): Promise<Port[]> {
+    return [];
+  }
+
+  async releasePort(): Promise<void> {}
+
   async hasSubnet(): Promise<boolean> {
     return true;
   }
