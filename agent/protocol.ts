@@ -62,6 +62,8 @@ export const healthReport = z.object({
   listeners: z.record(z.string(), z.enum(LISTENER_STATES)),
   /** pool id -> member id -> state */
   pools: z.record(z.string(), z.record(z.string(), z.enum(MEMBER_STATES))),
+  /** absent: alone. Who is master, by its own address: this one, or the one that it hears; null: nobody */
+  vrrp: z.object({ state: z.enum(["MASTER", "BACKUP", "FAULT"]), master: z.string().nullable() }).optional(),
 });
 export type HealthReport = z.output<typeof healthReport>;
 

@@ -69,6 +69,10 @@ export class Fleet {
       client,
       settling,
       heartbeatIntervalMs,
+      silence: settings["silence-limit-ms"],
+      holdCount: settings["failover-hold-count"],
+      holdShare: settings["failover-hold-share"],
+      failoverConcurrency: settings["failover-concurrency"],
       onZombie: (amphoraId) => this.receiver.forget(amphoraId),
       log,
     });

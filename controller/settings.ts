@@ -139,6 +139,22 @@ export const SETTINGS = {
     default: 3000,
     doc: "Between two heartbeats of an amphora.",
   }),
+  "silence-limit-ms": setting(z.int().min(300).max(3_600_000), {
+    default: 10_000,
+    doc: "After so long without a heartbeat an amphora is suspected: it is asked directly, and replaced if it is dead.",
+  }),
+  "failover-hold-count": setting(positive.max(1_000_000), {
+    default: 5,
+    doc: "While so many amphorae are silent, and they are failover-hold-share of all, the fault is taken to be here: none is replaced.",
+  }),
+  "failover-hold-share": setting(z.number().min(0).max(1), {
+    default: 0.3,
+    doc: "The share of silent amphorae, from 0 to 1, for failover-hold-count.",
+  }),
+  "failover-concurrency": setting(positive.max(1000), {
+    default: 4,
+    doc: "How many dead amphorae are replaced at a time.",
+  }),
   "metrics-listen": setting(ipAddress, {
     default: "127.0.0.1",
     doc: "Where Prometheus reads metrics (GET /metrics, no token).",

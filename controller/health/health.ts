@@ -1,76 +1,73 @@
-/** What is known of amphorae that speak, and what follows from it for the store: statuses, counters, work. */
+/** What is known of amphorae that speak, and what follows from it for the store: statuses, counters, replacements. */
 import type { Logger } from "pino";
-import type { Counters, HealthReport, Heartbeat } from "../../agent/protocol.ts";
+import type { Heartbeat } from "../../agent/protocol.ts";
 import type { AgentClient } from "../amphorae/client.ts";
-import { type Amphora, amphora } from "../model/amphora.ts";
-import { loadBalancer } from "../model/load-balancer.ts";
-import type { Store, Trx } from "../store/database.ts";
-import { lockLoadBalancer, makeDue } from "../store/load-balancers.ts";
-import { findRow, selectRows, untyped } from "../store/rows.ts";
+import { amphora } from "../model/amphora.ts";
+import type { Store } from "../store/database.ts";
+import { findRow } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
-import type { StatisticsRow } from "../store/tables.ts";
-import { loadTree, type Tree } from "../store/tree.ts";
-import { type Statuses, statusesOf } from "./status.ts";
+import { CounterBook } from "./counters.ts";
+import { Registry } from "./registry.ts";
+import { Reports } from "./reports.ts";
+import { type SilenceState, SilenceWatch } from "./silence.ts";
 
-/** Counters are written together, at most so often (ms). */
-const FLUSH_INTERVAL = 1000;
-/** An amphora that has been silent for so many of its intervals says nothing about its members any more. */
-const SILENT_INTERVALS = 4;
+/** Counters are written, and silence is looked for, at most so often (ms). */
+const ROUND_INTERVAL = 1000;
+/** New amphorae are looked for so often (ms): one that never speaks is missed too. */
+const EXPECT_INTERVAL = 15_000;
 
 export interface HealthOptions {
   readonly store: Store;
-  readonly client: Pick<AgentClient, "health">;
+  readonly client: Pick<AgentClient, "health" | "info">;
   readonly settling: Settling;
   readonly heartbeatIntervalMs: number;
+  /** ms of silence after which an amphora is suspected */
+  readonly silence: number;
+  readonly holdCount: number;
+  readonly holdShare: number;
+  readonly failoverConcurrency: number;
   /** called with the id of an amphora that speaks, but is no longer in the store */
   readonly onZombie: (amphoraId: string) => void;
   readonly log: Logger;
 }
 
-interface Seen {
-  at: number;
-  digest: string;
-  report: HealthReport | null;
-  loadBalancerId: string | null;
-  /** the digest that it last named */
-  wanted: string;
-  fetching: boolean;
-  /** what it last said of each listener, to pass over what did not change */
-  counters: ReadonlyMap<string, string>;
-}
-
-function unseen(): Seen {
-  return { at: 0, digest: "", report: null, loadBalancerId: null, wanted: "", fetching: false, counters: new Map() };
-}
-
 export class Health {
   readonly #options: HealthOptions;
-  readonly #seen = new Map<string, Seen>();
-  /** counters that came in since they were last written */
-  #counters = new Map<string, StatisticsRow>();
+  readonly #registry = new Registry();
+  readonly #counters = new CounterBook();
+  readonly #reports: Reports;
+  readonly #silence: SilenceWatch;
+  #expectedAt = 0;
   #timer: NodeJS.Timeout | null = null;
-  #flushing: Promise<void> | null = null;
+  #round: Promise<void> | null = null;
 
   constructor(options: HealthOptions) {
     this.#options = options;
+    this.#reports = new Reports({ ...options, registry: this.#registry });
+    this.#silence = new SilenceWatch({
+      ...options,
+      registry: this.#registry,
+      concurrency: options.failoverConcurrency,
+    });
   }
 
   /** Begins to write, and expects to hear of every amphora there is: one that stays silent is noticed. */
   async start(): Promise<void> {
-    const rows = await this.#options.store.db.selectFrom("amphorae").select(["id", "loadbalancer_id"]).execute();
-    for (const { id, loadbalancer_id } of rows) {
-      this.#seen.set(id, { ...unseen(), at: Date.now(), loadBalancerId: loadbalancer_id });
-    }
+    await this.#expect();
     this.#timer = setInterval(() => {
-      this.#flushing ??= this.#flush().finally(() => {
-        this.#flushing = null;
+      this.#round ??= this.#oneRound().finally(() => {
+        this.#round = null;
       });
-    }, FLUSH_INTERVAL);
+    }, ROUND_INTERVAL);
   }
 
   async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
-    await this.#flushing;
+    await this.#round;
+  }
+
+  get silence(): SilenceState {
+    return this.#silence.state;
   }
 
   /** The seal's key of an amphora; null when there is no such one. */
@@ -81,156 +78,49 @@ export class Health {
 
   /** Takes in a heartbeat that is believed. */
   heard({ amphoraId, body }: Heartbeat): void {
-    const { log } = this.#options;
-    const seen = this.#seen.get(amphoraId) ?? unseen();
-    this.#seen.set(amphoraId, seen);
-    seen.at = Date.now();
-    if (body.stats !== undefined) seen.counters = this.#count(amphoraId, seen.counters, body.stats);
+    const seen = this.#registry.heard(amphoraId);
+    if (seen.silenceTold) {
+      // what was written down meanwhile is to be worked out again
+      seen.silenceTold = false;
+      seen.digest = "";
+    }
+    if (body.stats !== undefined) this.#counters.take(seen, body.stats);
     seen.wanted = body.digest;
-    if (seen.digest === seen.wanted || seen.fetching) return;
-    seen.fetching = true;
-    this.#fetch(amphoraId, seen)
-      .catch((error: unknown) => log.warn({ amphora: amphoraId, err: error }, "fetching a health report failed"))
-      .finally(() => {
-        seen.fetching = false;
+    this.#reports.want(seen);
+  }
+
+  async #expect(): Promise<void> {
+    const rows = await this.#options.store.db
+      .selectFrom("amphorae")
+      .select(["id", "loadbalancer_id"])
+      .where("status", "=", "ALLOCATED")
+      .execute();
+    for (const { id, loadbalancer_id } of rows) this.#registry.expect(id, loadbalancer_id);
+    this.#expectedAt = Date.now();
+  }
+
+  /** Writes counters, says of load balancers whose amphorae fell silent that they did, and sees to those. */
+  async #oneRound(): Promise<void> {
+    const { store, log, silence } = this.#options;
+    const attempt = (what: string, work: () => Promise<void>) =>
+      work().then(
+        () => true,
+        (error: unknown) => {
+          log.warn({ err: error }, `${what} failed`);
+          return false;
+        },
+      );
+    let told = true;
+    await attempt("writing counters", () => this.#counters.flush(store));
+    for (const seen of this.#registry.silentFor(silence)) {
+      if (seen.silenceTold) continue;
+      seen.silenceTold = await attempt("writing statuses", async () => {
+        if (seen.loadBalancerId !== null) await this.#reports.write(seen.loadBalancerId);
       });
-  }
-
-  /** Fetches reports until one belongs to the digest that the amphora last named. */
-  async #fetch(amphoraId: string, seen: Seen): Promise<void> {
-    const { store, client, settling, onZombie } = this.#options;
-    while (seen.digest !== seen.wanted) {
-      const row = await findRow(store.db, amphora, amphoraId);
-      if (row === undefined) {
-        this.#seen.delete(amphoraId);
-        onZombie(amphoraId);
-        return;
-      }
-      const digest = seen.wanted;
-      const report = await client.health({ amphoraId, address: row.lb_network_ip ?? "" });
-      Object.assign(seen, { report, digest, loadBalancerId: row.loadbalancer_id });
-      await this.#write(row.loadbalancer_id);
-      if (await this.#lagsBehind(row, report)) {
-        await makeDue(store, [row.loadbalancer_id]);
-        settling.wake();
-      }
+      told &&= seen.silenceTold;
     }
+    // one that is replaced is forgotten: what its silence means is written down before
+    if (told) await attempt("looking after silent amphorae", () => this.#silence.look());
+    if (Date.now() - this.#expectedAt > EXPECT_INTERVAL) await attempt("looking for amphorae", () => this.#expect());
   }
-
-  /** Whether the amphora runs something older than what was settled. */
-  async #lagsBehind(row: Amphora, report: HealthReport): Promise<boolean> {
-    const lb = await findRow(this.#options.store.db, loadBalancer, row.loadbalancer_id);
-    return lb?.provisioning_status === "ACTIVE" && row.status === "ALLOCATED" && report.revision < lb.revision;
-  }
-
-  /**
-   * Works the statuses of a load balancer out, and writes those that changed. Locked as a change is: so what is compared
-   * with is what there is, and whoever locks in this order never waits in a circle.
-   */
-  async #write(loadBalancerId: string): Promise<void> {
-    const { store, heartbeatIntervalMs } = this.#options;
-    await store.transaction(async (trx) => {
-      const row = await lockLoadBalancer(store, trx, loadBalancerId);
-      if (row === undefined) return;
-      const tree = await loadTree(trx, row);
-      const amphorae = await selectRows(trx, amphora, { loadbalancer_id: row.id });
-      const silentSince = Date.now() - heartbeatIntervalMs * SILENT_INTERVALS;
-      const reports = amphorae.flatMap(({ id }) => {
-        const seen = this.#seen.get(id);
-        return seen?.report && seen.at > silentSince ? [seen.report] : [];
-      });
-      await writeStatuses(trx, statusesOf(tree, reports), presentStatuses(tree));
-    });
-  }
-
-  /** Keeps the counters that changed, to be written; returns all of them, to compare the next ones with. */
-  #count(
-    amphoraId: string,
-    before: ReadonlyMap<string, string>,
-    stats: NonNullable<Heartbeat["body"]["stats"]>,
-  ): ReadonlyMap<string, string> {
-    const now = new Map<string, string>();
-    for (const [id, active, total, bytesIn, bytesOut, errors] of stats) {
-      const counters: Counters = {
-        active_connections: active,
-        total_connections: total,
-        bytes_in: bytesIn,
-        bytes_out: bytesOut,
-        request_errors: errors,
-      };
-      now.set(id, JSON.stringify(counters));
-      if (now.get(id) === before.get(id)) continue;
-      this.#counters.set(`${amphoraId} ${id}`, { amphora_id: amphoraId, listener_id: id, ...counters });
-    }
-    return now;
-  }
-
-  /** Writes the counters that came in since last time, and the statuses of load balancers whose amphorae fell silent. */
-  async #flush(): Promise<void> {
-    const { store, log, heartbeatIntervalMs } = this.#options;
-    const counters = this.#counters;
-    this.#counters = new Map();
-    try {
-      if (counters.size > 0) await store.transaction((trx) => writeCounters(trx, [...counters.values()]));
-    } catch (error) {
-      // next time, unless there is news by then
-      this.#counters = new Map([...counters, ...this.#counters]);
-      log.warn({ err: error }, "writing counters failed");
-    }
-    const silentSince = Date.now() - heartbeatIntervalMs * SILENT_INTERVALS;
-    for (const [id, seen] of [...this.#seen].filter(([, { at }]) => at <= silentSince)) {
-      try {
-        if (seen.loadBalancerId !== null) await this.#write(seen.loadBalancerId);
-        // even if it has spoken meanwhile: its next heartbeat has the report fetched anew
-        this.#seen.delete(id);
-      } catch (error) {
-        log.warn({ err: error }, "writing statuses failed");
-      }
-    }
-  }
-}
-
-function presentStatuses({ loadBalancer, listeners, pools }: Tree): ReadonlyMap<string, string> {
-  const parts = pools.flatMap(({ pool, members, healthMonitor }) => [
-    pool,
-    ...members,
-    ...(healthMonitor === null ? [] : [healthMonitor]),
-  ]);
-  const served = listeners.flatMap(({ listener, policies }) => [
-    listener,
-    ...policies.flatMap(({ policy, rules }) => [policy, ...rules]),
-  ]);
-  return new Map([loadBalancer, ...served, ...parts].map(({ id, operating_status }) => [id, operating_status]));
-}
-
-async function writeStatuses(trx: Trx, statuses: Statuses, now: ReadonlyMap<string, string>): Promise<void> {
-  for (const [table, wanted] of Object.entries(statuses) as [string, Statuses[keyof Statuses]][]) {
-    const changed = [...wanted].filter(([id, status]) => now.get(id) !== status);
-    for (const [status, entries] of Map.groupBy(changed, ([, each]) => each)) {
-      const ids = entries.map(([id]) => id);
-      await untyped(trx).updateTable(table).set({ operating_status: status }).where("id", "in", ids).execute();
-    }
-  }
-}
-
-/** Counters of listeners that are still there. */
-async function writeCounters(trx: Trx, rows: readonly StatisticsRow[]): Promise<void> {
-  const ids = [...new Set(rows.map((row) => row.listener_id))];
-  const there = await trx.selectFrom("listeners").select("id").where("id", "in", ids).execute();
-  const known = new Set(there.map((row) => row.id));
-  const values = rows.filter((row) => known.has(row.listener_id));
-  if (values.length === 0) return;
-  await trx
-    .insertInto("listener_statistics")
-    .values(values)
-    .onConflict((conflict) =>
-      conflict.columns(["listener_id", "amphora_id"]).doUpdateSet((eb) => ({
-        active_connections: eb.ref("excluded.active_connections"),
-        total_connections: eb.ref("excluded.total_connections"),
-        bytes_in: eb.ref("excluded.bytes_in"),
-        bytes_out: eb.ref("excluded.bytes_out"),
-        request_errors: eb.ref("excluded.request_errors"),
-      })),
-    )
-    .execute();
 }

@@ -26,8 +26,11 @@ export interface Statuses {
   readonly l7rules: ReadonlyMap<string, OperatingStatus>;
 }
 
-/** @param reports of the amphorae that have spoken lately; none: everything is OFFLINE */
-export function statusesOf(tree: Tree, reports: readonly HealthReport[]): Statuses {
+/**
+ * @param reports of the amphorae that have spoken lately; none: everything is OFFLINE
+ * @param amphorae how many should speak
+ */
+export function statusesOf(tree: Tree, reports: readonly HealthReport[], amphorae: number): Statuses {
   const enabled = tree.loadBalancer.admin_state_up;
   const members = new Map<string, OperatingStatus>();
   const pools = new Map<string, OperatingStatus>();
@@ -56,7 +59,10 @@ export function statusesOf(tree: Tree, reports: readonly HealthReport[]): Status
   }
   return {
     load_balancers: new Map([
-      [tree.loadBalancer.id, loadBalancerStatus(enabled, reports, [...listeners.values()], used(tree, pools))],
+      [
+        tree.loadBalancer.id,
+        loadBalancerStatus(enabled, reports.length / amphorae, [...listeners.values()], used(tree, pools)),
+      ],
     ]),
     listeners,
     pools,
@@ -113,12 +119,16 @@ function used(tree: Tree, pools: ReadonlyMap<string, OperatingStatus>): Operatin
 
 function loadBalancerStatus(
   enabled: boolean,
-  reports: readonly HealthReport[],
+  /** of the amphorae, how many speak */
+  present: number,
   listeners: readonly OperatingStatus[],
   pools: readonly OperatingStatus[],
 ): OperatingStatus {
-  if (!enabled || reports.length === 0) return "OFFLINE";
-  return worst(["ONLINE", ...[...listeners, ...pools].filter((status) => status === "ERROR" || status === "DEGRADED")]);
+  if (!enabled || present === 0) return "OFFLINE";
+  return worst([
+    present < 1 ? "DEGRADED" : "ONLINE",
+    ...[...listeners, ...pools].filter((status) => status === "ERROR" || status === "DEGRADED"),
+  ]);
 }
 
 /** From best to worst. */

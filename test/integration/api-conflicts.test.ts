@@ -5,6 +5,7 @@ import { Health } from "../../controller/health/health.ts";
 import { amphora as amphoraResource } from "../../controller/model/amphora.ts";
 import { Settling } from "../../controller/store/settling.ts";
 import { type Answer, type Json, object, SUBNETS, startApi, type TestApi } from "../support/api.ts";
+import { healthLimits } from "../support/health.ts";
 import { databases } from "../support/postgres.ts";
 import { aLoadBalancer, anAmphora, contents, insertAll } from "../support/tree.ts";
 
@@ -133,13 +134,13 @@ for (const database of databases(t)) {
         listeners: { [listener]: full ? "FULL" : "OPEN" },
         pools: { [pool]: { [member]: full ? "UP" : "DOWN", [second.id]: "UP" } },
       });
-      const client = { health: async () => report() };
+      const client = { health: async () => report(), info: () => Promise.reject(new Error("no answer")) };
       const settling = new Settling();
       const health = new Health({
         store: api.store,
         client,
         settling,
-        heartbeatIntervalMs: 60_000,
+        ...healthLimits(60_000),
         onZombie: fail,
         log,
       });

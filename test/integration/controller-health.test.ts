@@ -14,6 +14,7 @@ import type { Store } from "../../controller/store/database.ts";
 import { findRow } from "../../controller/store/rows.ts";
 import { Settling } from "../../controller/store/settling.ts";
 import { until } from "../support/deployment.ts";
+import { healthLimits } from "../support/health.ts";
 import { databases, type TestDatabase } from "../support/postgres.ts";
 import { aHealthMonitor, aListener, aLoadBalancer, aMember, anAmphora, aPool, insertAll } from "../support/tree.ts";
 
@@ -148,13 +149,16 @@ async function watching(t: Test, database: TestDatabase, given: Partial<LoadBala
   const health = new Health({
     store,
     settling,
-    heartbeatIntervalMs: interval,
+    ...healthLimits(interval),
     onZombie: (id) => zombies.push(id),
     client: {
       async health() {
         fetched++;
         if (report === null) throw new Error("no answer");
         return report;
+      },
+      async info() {
+        throw new Error("no answer");
       },
     },
     log: pino({ level: "warn" }, { write: (line) => warnings.push(line) }),

@@ -45,7 +45,7 @@ function statuses({ lb, listener, pool, monitor = {}, members = [{}], reports = 
     const listeners: Record<string, ListenerState> = open === null ? {} : { [itsListener.id]: open };
     return { revision: 1, listeners, pools: { [itsPool.id]: Object.fromEntries(known) } };
   });
-  const found = statusesOf(tree, told);
+  const found = statusesOf(tree, told, 1);
   return {
     lb: found.load_balancers.get(row.id),
     listener: found.listeners.get(itsListener.id),
@@ -159,15 +159,27 @@ t.test("the worst part decides about the load balancer", async (t) => {
 t.test("a load balancer without parts is ONLINE once an amphora speaks", async (t) => {
   const loadBalancer = aLoadBalancer();
   const empty: Tree = { loadBalancer, listeners: [], pools: [] };
-  t.equal(statusesOf(empty, []).load_balancers.get(loadBalancer.id), "OFFLINE");
+  t.equal(statusesOf(empty, [], 1).load_balancers.get(loadBalancer.id), "OFFLINE");
   const report = { revision: 1, listeners: {}, pools: {} };
-  t.equal(statusesOf(empty, [report]).load_balancers.get(loadBalancer.id), "ONLINE");
+  t.equal(statusesOf(empty, [report], 1).load_balancers.get(loadBalancer.id), "ONLINE");
+});
+
+t.test("a load balancer with fewer amphorae than it should have is DEGRADED", async (t) => {
+  const loadBalancer = aLoadBalancer();
+  const empty: Tree = { loadBalancer, listeners: [], pools: [] };
+  const report = { revision: 1, listeners: {}, pools: {} };
+  const status = (speaking: number, wanted: number) =>
+    statusesOf(empty, Array(speaking).fill(report), wanted).load_balancers.get(loadBalancer.id);
+  t.equal(status(1, 2), "DEGRADED");
+  t.equal(status(2, 2), "ONLINE");
+  t.equal(status(3, 2), "ONLINE", "while one is being replaced there may be more");
+  t.equal(status(0, 2), "OFFLINE");
 });
 
 t.test("a report of things that the load balancer does not have is passed over", async (t) => {
   const loadBalancer = aLoadBalancer();
   const report: HealthReport = { revision: 1, listeners: { x: "DOWN" }, pools: { y: { z: "DOWN" } } };
-  const found = statusesOf({ loadBalancer, listeners: [], pools: [] }, [report]);
+  const found = statusesOf({ loadBalancer, listeners: [], pools: [] }, [report], 1);
   t.equal(found.load_balancers.get(loadBalancer.id), "ONLINE");
   for (const part of [found.listeners, found.pools, found.members, found.health_monitors]) t.equal(part.size, 0);
 });

@@ -1,0 +1,69 @@
+/** What is known, in memory, of the amphorae that speak. */
+import type { HealthReport } from "../../agent/protocol.ts";
+
+export interface Seen {
+  readonly amphoraId: string;
+  /** null until its row has been read */
+  loadBalancerId: string | null;
+  /** when it last spoke, or was heard of otherwise (ms since 1970) */
+  at: number;
+  /** the digest that it last named, and the one of the report that is here */
+  wanted: string;
+  digest: string;
+  report: HealthReport | null;
+  fetching: boolean;
+  /** what it last said of each listener, to pass over what did not change */
+  counters: ReadonlyMap<string, string>;
+  /** whether its silence has been written down */
+  silenceTold: boolean;
+}
+
+export class Registry {
+  readonly #seen = new Map<string, Seen>();
+
+  get size(): number {
+    return this.#seen.size;
+  }
+
+  /** One that is there, and should be heard of from now on. */
+  expect(amphoraId: string, loadBalancerId: string): void {
+    if (this.#seen.has(amphoraId)) return;
+    this.#seen.set(amphoraId, { ...unseen(amphoraId), loadBalancerId });
+  }
+
+  /** One that has just spoken. */
+  heard(amphoraId: string): Seen {
+    const seen = this.#seen.get(amphoraId) ?? unseen(amphoraId);
+    this.#seen.set(amphoraId, seen);
+    seen.at = Date.now();
+    return seen;
+  }
+
+  forget(amphoraId: string): void {
+    this.#seen.delete(amphoraId);
+  }
+
+  get(amphoraId: string): Seen | undefined {
+    return this.#seen.get(amphoraId);
+  }
+
+  /** Those that have not been heard of for so long (ms), the longest first. */
+  silentFor(duration: number): Seen[] {
+    const since = Date.now() - duration;
+    return [...this.#seen.values()].filter(({ at }) => at <= since).sort((a, b) => a.at - b.at);
+  }
+}
+
+function unseen(amphoraId: string): Seen {
+  return {
+    amphoraId,
+    loadBalancerId: null,
+    at: Date.now(),
+    wanted: "",
+    digest: "",
+    report: null,
+    fetching: false,
+    counters: new Map(),
+    silenceTold: false,
+  };
+}
