@@ -178,7 +178,12 @@ async function assemble(
   const runDir = `/run/amphora-${deployment}`;
   const token = await keepToken(tokenFile(settings), settings["admin-token"]);
   const settling = new Settling();
-  const drivers = openDrivers(settings, subnets, { deployment, dataDir, runDir, log });
+  const drivers = openDrivers(settings, subnets, {
+    deployment,
+    computeDir: settings["compute-dir"] || dataDir,
+    runDir,
+    log,
+  });
   const { compute, network } = drivers;
   const fleet = compute === null ? null : await Fleet.open({ settings, store, settling, compute, network, log });
   const metrics = new MetricsServer(

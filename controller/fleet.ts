@@ -86,7 +86,8 @@ export class Fleet {
 
   /** Opens the authority; nothing runs yet. */
   static async open(options: FleetOptions): Promise<Fleet> {
-    const authority = await Authority.open(join(options.settings["data-dir"], "authority"));
+    const { settings } = options;
+    const authority = await Authority.open(settings["authority-dir"] || join(settings["data-dir"], "authority"));
     const client = new AgentClient((await authority.issueController()).bundle);
     return new Fleet(options, authority, client);
   }

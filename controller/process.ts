@@ -1,7 +1,7 @@
 /** Processes that outlive the controller, known by their number and when they started. */
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import writeFileAtomic from "write-file-atomic";
@@ -47,6 +47,23 @@ export async function startDetached(
   const started = await startTime(child.pid);
   if (started !== null)
     await writeFileAtomic(pidFile, JSON.stringify({ pid: child.pid, started } satisfies ProcessName));
+}
+
+/**
+ * Takes up a process whose starter was killed before it could write its name down.
+ * @param argument one that the process was started with, and no other process is
+ */
+export async function adopt(pidFile: string, argument: string): Promise<void> {
+  if ((await runningPid(pidFile)) !== null) return;
+  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number)) {
+    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    if (!command.split("\0").includes(argument)) continue;
+    const started = await startTime(pid);
+    if (started === null) continue;
+    await mkdir(dirname(pidFile), { recursive: true, mode: 0o700 });
+    await writeFileAtomic(pidFile, JSON.stringify({ pid, started } satisfies ProcessName));
+    return;
+  }
 }
 
 /** The process id in the file, if that very process still runs. */

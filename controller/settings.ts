@@ -129,6 +129,14 @@ export const SETTINGS = {
     value: "DRIVER",
     doc: "What connects them: local (bridges on this host), or noop (any network, subnet and port is taken for real).",
   }),
+  "compute-dir": setting(z.string().max(255), {
+    default: "",
+    doc: "Where amphorae on this host keep what is theirs. Controllers on one host share it. Empty: data-dir.",
+  }),
+  "authority-dir": setting(z.string().max(255), {
+    default: "",
+    doc: "The certificate authority's folder. Controllers of one deployment have the same. Empty: authority in data-dir.",
+  }),
   "management-network": setting(cidr, {
     default: "127.77.0.0/16",
     doc: "Where the controller speaks with the agents. No tenant can reach it.",

@@ -25,7 +25,7 @@ export interface Drivers {
 export interface Place {
   /** four hexadecimal digits that tell this deployment's links and namespaces on a host from others' */
   readonly deployment: string;
-  readonly dataDir: string;
+  readonly computeDir: string;
   readonly runDir: string;
   readonly log: Logger;
 }

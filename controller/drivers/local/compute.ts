@@ -7,10 +7,11 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import writeFileAtomic from "write-file-atomic";
 import { AGENT_PORT } from "../../../agent/protocol.ts";
-import { endProcess, runningPid, startDetached } from "../../process.ts";
+import { adopt, endProcess, runningPid, startDetached } from "../../process.ts";
 import type { Bootstrap, ComputeDriver, Instance, InstanceWish } from "../compute.ts";
 import type { Port } from "../network.ts";
 import { rangeOf, toAddress, toNumber } from "./addresses.ts";
+import { withHostLock } from "./lock.ts";
 import { namespaces, removeNamespace } from "./namespaces.ts";
 import type { LocalNetwork } from "./network.ts";
 
@@ -26,7 +27,8 @@ export interface LocalComputeOptions {
   readonly deployment: string;
   /** amphorae get addresses from it, such as 127.77.0.0/16 */
   readonly managementNetwork: string;
-  readonly dataDir: string;
+  /** where the amphorae's folders are; several controllers on this host share it */
+  readonly computeDir: string;
   readonly runDir: string;
   readonly log: Logger;
 }
@@ -41,15 +43,13 @@ export class LocalCompute implements ComputeDriver {
   readonly #watched = new Map<string, Watched>();
   #timer: NodeJS.Timeout | null = null;
   #watching: Promise<void> = Promise.resolve();
-  #addresses: Promise<unknown> = Promise.resolve();
 
   constructor(options: LocalComputeOptions) {
     this.#options = options;
   }
 
-  /** Takes up the agents that an earlier controller left, and begins to watch over them. */
+  /** Begins to watch over the agents that there are, whoever started them. */
   async start(): Promise<void> {
-    for (const id of await this.running()) this.#watched.set(id, { startedAt: Date.now(), pause: 0 });
     this.#schedule();
   }
 
@@ -71,7 +71,7 @@ export class LocalCompute implements ComputeDriver {
   async create(amphoraId: string, _wish: InstanceWish, bootstrap: () => Promise<Bootstrap>): Promise<Instance> {
     const folder = this.#folder(amphoraId);
     const address = (await this.#addressOf(amphoraId)) ?? (await this.#prepare(amphoraId, await bootstrap()));
-    if ((await runningPid(this.#pidFile(amphoraId))) === null) await this.#startAgent(amphoraId);
+    await this.#startAgent(amphoraId);
     return { compute_id: folder, lb_network_ip: address, cached_zone: "", image_id: null, compute_flavor: null };
   }
 
@@ -84,12 +84,14 @@ export class LocalCompute implements ComputeDriver {
   }
 
   async remove(amphoraId: string): Promise<void> {
+    // nobody starts its agent again
+    await rm(this.#settingsFile(amphoraId), { force: true });
     await this.#end(amphoraId);
     await rm(this.#folder(amphoraId), { recursive: true, force: true });
   }
 
   async list(): Promise<string[]> {
-    return await readdir(join(this.#options.dataDir, "amphorae")).catch(() => []);
+    return await readdir(join(this.#options.computeDir, "amphorae")).catch(() => []);
   }
 
   async running(): Promise<string[]> {
@@ -98,8 +100,12 @@ export class LocalCompute implements ComputeDriver {
     return ids.filter((_, i) => pids[i] !== null);
   }
 
+  #settingsFile(amphoraId: string): string {
+    return join(this.#folder(amphoraId), "agent.json");
+  }
+
   #folder(amphoraId: string): string {
-    return join(this.#options.dataDir, "amphorae", amphoraId);
+    return join(this.#options.computeDir, "amphorae", amphoraId);
   }
 
   /** Short: the path of a UNIX socket has at most 107 bytes (unix(7)). */
@@ -121,7 +127,8 @@ export class LocalCompute implements ComputeDriver {
 
   /** Writes what the agent needs; the settings last, so that they are there only when everything is. */
   #prepare(amphoraId: string, bootstrap: Bootstrap): Promise<string> {
-    const work = async () => {
+    // two must not find the same address free
+    return withHostLock(`amphora-${this.#options.deployment}-addresses`, async () => {
       const folder = this.#folder(amphoraId);
       const address = await this.#freeAddress();
       await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -140,17 +147,13 @@ export class LocalCompute implements ComputeDriver {
         run_dir: this.#runFolder(amphoraId),
         state_dir: join(folder, "state"),
       };
-      await writeFileAtomic(join(folder, "agent.json"), JSON.stringify(settings, null, 2), private_);
+      await writeFileAtomic(this.#settingsFile(amphoraId), JSON.stringify(settings, null, 2), private_);
       return address;
-    };
-    // one at a time: two must not find the same address free
-    const result = this.#addresses.then(work);
-    this.#addresses = result.catch(() => undefined);
-    return result;
+    });
   }
 
   async #addressOf(amphoraId: string): Promise<string | null> {
-    const text = await readFile(join(this.#folder(amphoraId), "agent.json"), "utf8").catch(() => null);
+    const text = await readFile(this.#settingsFile(amphoraId), "utf8").catch(() => null);
     return text === null ? null : (JSON.parse(text) as { listen: { address: string } }).listen.address;
   }
 
@@ -162,22 +165,33 @@ export class LocalCompute implements ComputeDriver {
     throw new Error(`management-network: ${this.#options.managementNetwork} has no address left`);
   }
 
-  async #startAgent(amphoraId: string): Promise<void> {
-    const folder = this.#folder(amphoraId);
-    const log = join(folder, "agent.log");
-    await mkdir(this.#runFolder(amphoraId), { recursive: true, mode: 0o700 });
-    const watched = this.#watched.get(amphoraId);
-    this.#watched.set(amphoraId, { startedAt: Date.now(), pause: watched?.pause ?? 0 });
-    const command = [process.execPath, AGENT_MAIN, "run", "--config", join(folder, "agent.json")] as const;
-    await startDetached(this.#pidFile(amphoraId), log, [...command]);
+  /** Starts the agent unless it runs, or has been removed meanwhile. */
+  #startAgent(amphoraId: string): Promise<void> {
+    return this.#alone(amphoraId, async () => {
+      if ((await this.#addressOf(amphoraId)) === null) return;
+      await adopt(this.#pidFile(amphoraId), this.#settingsFile(amphoraId));
+      if ((await runningPid(this.#pidFile(amphoraId))) !== null) return;
+      await mkdir(this.#runFolder(amphoraId), { recursive: true, mode: 0o700 });
+      const watched = this.#watched.get(amphoraId);
+      this.#watched.set(amphoraId, { startedAt: Date.now(), pause: watched?.pause ?? 0 });
+      const command = [process.execPath, AGENT_MAIN, "run", "--config", this.#settingsFile(amphoraId)] as const;
+      await startDetached(this.#pidFile(amphoraId), join(this.#folder(amphoraId), "agent.log"), [...command]);
+    });
   }
 
-  async #end(amphoraId: string): Promise<void> {
+  #end(amphoraId: string): Promise<void> {
     this.#watched.delete(amphoraId);
-    await this.#watching;
-    await endProcess(this.#pidFile(amphoraId));
-    await removeNamespace(this.#namespace(amphoraId));
-    await rm(this.#runFolder(amphoraId), { recursive: true, force: true });
+    return this.#alone(amphoraId, async () => {
+      await adopt(this.#pidFile(amphoraId), this.#settingsFile(amphoraId));
+      await endProcess(this.#pidFile(amphoraId));
+      await removeNamespace(this.#namespace(amphoraId));
+      await rm(this.#runFolder(amphoraId), { recursive: true, force: true });
+    });
+  }
+
+  /** One at a time for each amphora: another controller may be at it too. */
+  #alone(amphoraId: string, work: () => Promise<void>): Promise<void> {
+    return withHostLock(`amphora-${this.#options.deployment}-${amphoraId}`, work);
   }
 
   #schedule(): void {
@@ -191,12 +205,15 @@ export class LocalCompute implements ComputeDriver {
 
   /** Starts agents again that have died, and keeps their logs bounded. */
   async #watch(): Promise<void> {
-    for (const [id, watched] of [...this.#watched]) {
+    for (const id of await this.list()) {
       try {
         await boundLog(join(this.#folder(id), "agent.log"));
-        if ((await runningPid(this.#pidFile(id))) !== null) continue;
+        // one that was never started here is somebody's who is about to
+        const watched = this.#watched.get(id) ?? { startedAt: Date.now(), pause: 0 };
+        this.#watched.set(id, watched);
+        if ((await runningPid(this.#pidFile(id))) !== null || (await this.#addressOf(id)) === null) continue;
         const age = Date.now() - watched.startedAt;
-        if (age < watched.pause || !this.#watched.has(id)) continue;
+        if (age < Math.max(watched.pause, WATCH_INTERVAL)) continue;
         watched.pause = age < SHORT_LIFE ? Math.min(Math.max(watched.pause * 2, WATCH_INTERVAL), LONGEST_PAUSE) : 0;
         this.#options.log.warn({ amphora: id }, "the agent has died: starting it again");
         await this.#startAgent(id);
