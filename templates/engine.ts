@@ -17,9 +17,13 @@ engine.registerHelper("haproxy", (value: unknown) => quoteHaproxy(String(value))
  * @param partials names of further templates of the same folder that it includes
  */
 export function loadTemplate<View>(folder: string, name: string, partials: readonly string[] = []): Template<View> {
-  const compile = (file: string) =>
-    engine.compile(readFileSync(join(import.meta.dirname, folder, `${file}.hbs`), "utf8"), OPTIONS);
+  const compile = (file: string) => engine.compile(loadText(folder, `${file}.hbs`), OPTIONS);
   const main = compile(name);
   const included = Object.fromEntries(partials.map((each) => [each, compile(each)]));
   return (view) => main(view, { partials: included });
+}
+
+/** A file of `folder` beside this one, as it is. */
+export function loadText(folder: string, name: string): string {
+  return readFileSync(join(import.meta.dirname, folder, name), "utf8");
 }

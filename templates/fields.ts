@@ -37,6 +37,11 @@ export const checkSeconds = z
   .int()
   .min(1)
   .max(Math.floor(MAX_TIME_MS / 1000));
+/** What keepalived and ipvsadm(8) take for IPVS's time-outs: 31 days at most. */
+export const idleSeconds = z
+  .int()
+  .min(1)
+  .max(31 * 86_400);
 export const checkRetries = z.int().min(1).max(10);
 
 export const LISTENER_PROTOCOLS = [

@@ -1,6 +1,6 @@
 /** The whole document, and the names of its parts' types. */
 import { z } from "zod";
-import { checkSeconds, ipAddress, uuid } from "../fields.ts";
+import { idleSeconds, ipAddress, uuid } from "../fields.ts";
 import { listener } from "./listener.ts";
 import { networkInterface } from "./network.ts";
 import { pool } from "./pool.ts";
@@ -20,9 +20,9 @@ export const document = z.strictObject({
     .array(ipAddress)
     .min(1)
     .describe("where clients connect; each on the interface with an address of its subnet, or else the first one"),
-  lvs_tcp_timeout: checkSeconds.default(300).describe("idle seconds of a FORWARD_TCP connection"),
-  lvs_tcpfin_timeout: checkSeconds.default(120).describe("seconds of a FORWARD_TCP connection after a FIN"),
-  lvs_udp_timeout: checkSeconds.default(300).describe("idle seconds of a UDP flow"),
+  lvs_tcp_timeout: idleSeconds.default(300).describe("idle seconds of a FORWARD_TCP connection"),
+  lvs_tcpfin_timeout: idleSeconds.default(120).describe("seconds of a FORWARD_TCP connection after a FIN"),
+  lvs_udp_timeout: idleSeconds.default(300).describe("idle seconds of a UDP flow"),
   certificates: z.array(certificate).default([]),
   listeners: z.array(listener).default([]),
   pools: z.array(pool).default([]),

@@ -1,4 +1,6 @@
 /** The rules that span several objects: unique ids, ports and addresses, references that resolve, what goes with what. */
+import { isIPv6 } from "node:net";
+import ipaddr from "ipaddr.js";
 import {
   INSERT_HEADERS,
   isHttp,
@@ -18,6 +20,7 @@ export interface SpecProblem {
 
 /** What the checks of the parts know of the whole. */
 interface Whole {
+  readonly vips: readonly string[];
   readonly listeners: ReadonlyMap<string, ListenerSpec>;
   readonly pools: ReadonlyMap<string, PoolSpec>;
   readonly certificates: ReadonlySet<string>;
@@ -32,6 +35,7 @@ export function relationProblems(spec: AmphoraSpec): SpecProblem[] {
   const report = (path: string, message: string) => problems.push({ path, message });
   const byId = <T extends { readonly id: string }>(all: readonly T[]) => new Map(all.map((each) => [each.id, each]));
   const whole: Whole = {
+    vips: spec.vips,
     listeners: byId(spec.listeners),
     pools: byId(spec.pools),
     certificates: new Set(spec.certificates.map(({ id }) => id)),
@@ -40,6 +44,10 @@ export function relationProblems(spec: AmphoraSpec): SpecProblem[] {
   };
   checkInterfaces(spec.interfaces, whole);
   checkGroup(spec, whole);
+  const vips = new Map<string, string>();
+  spec.vips.forEach((vip, i) => {
+    unique(whole, vips, canonical(vip), `vips[${i}]`, "address");
+  });
   spec.certificates.forEach(({ id }, i) => {
     unique(whole, whole.ids, id, `certificates[${i}].id`, "id");
   });
@@ -60,6 +68,11 @@ function unique({ report }: Whole, seen: Map<string, string>, key: string, path:
   const first = seen.get(key);
   if (first === undefined) seen.set(key, path);
   else report(path, `${what} ${key} is used by ${first} already`);
+}
+
+/** The one spelling of an address: IPv6 has many. */
+function canonical(address: string): string {
+  return ipaddr.parse(address).toString();
 }
 
 function checkInterfaces(interfaces: readonly InterfaceSpec[], whole: Whole): void {
@@ -106,10 +119,20 @@ function checkListener(listener: ListenerSpec, path: string, whole: Whole): void
     }
   });
   checkRedirect(listener, path, whole);
+  if (isIpvs(protocol)) checkFamilies(listener, path, whole);
   if (listener.l7policies.length > 0 && !isHttp(protocol)) report(`${path}.l7policies`, `${protocol} has no policies`);
   listener.l7policies.forEach((policy, i) => {
     checkPolicy(listener, policy, `${path}.l7policies[${i}]`, whole);
   });
+}
+
+/** IPVS does not translate between IPv4 and IPv6: a member without a VIP of its own family would never get traffic. */
+function checkFamilies({ default_pool_id: id, protocol }: ListenerSpec, path: string, whole: Whole): void {
+  for (const { address } of whole.pools.get(id ?? "")?.members ?? []) {
+    if (whole.vips.some((vip) => isIPv6(vip) === isIPv6(address))) continue;
+    const family = isIPv6(address) ? "IPv6" : "IPv4";
+    whole.report(`${path}.default_pool_id`, `has the member ${address}, which ${protocol} needs an ${family} VIP for`);
+  }
 }
 
 function checkRedirect({ redirect_listener_id: id, protocol }: ListenerSpec, path: string, whole: Whole): void {
@@ -190,7 +213,7 @@ function checkPool(pool: PoolSpec, path: string, whole: Whole): void {
   pool.members.forEach((one, i) => {
     const at = `${path}.members[${i}]`;
     unique(whole, whole.ids, one.id, `${at}.id`, "id");
-    unique(whole, addresses, `${one.address} port ${one.protocol_port}`, at, "address");
+    unique(whole, addresses, `${canonical(one.address)} port ${one.protocol_port}`, at, "address");
   });
   if (tls !== null && isIpvs(protocol)) whole.report(`${path}.tls`, `${protocol} has no TLS`);
   if (tls?.certificate_id && !whole.certificates.has(tls.certificate_id)) {
@@ -199,6 +222,9 @@ function checkPool(pool: PoolSpec, path: string, whole: Whole): void {
   if (tls?.crl && !tls.ca) whole.report(`${path}.tls.ca`, "is missing: there is a CRL");
   if (monitor !== null && !MONITORS_OF_POOLS[protocol].includes(monitor.type)) {
     whole.report(`${path}.health_monitor.type`, `a ${protocol} pool can't be checked by ${monitor.type}`);
+  }
+  if (monitor !== null && isIpvs(protocol) && monitor.http_method !== "GET") {
+    whole.report(`${path}.health_monitor.http_method`, `must be GET for a ${protocol} pool`);
   }
   if (persistence === null) return;
   const fault = persistenceFault(protocol, persistence);
