@@ -16,6 +16,10 @@ export interface Layout {
      */
     readonly hardStopAfter: number;
   };
+  readonly keepalived: {
+    /** as whom it runs the checks that are commands */
+    readonly scriptUser: string;
+  };
 }
 
 export const INSTANCE_LAYOUT: Layout = {
@@ -23,6 +27,7 @@ export const INSTANCE_LAYOUT: Layout = {
   runDir: "/run/amphora",
   certificatesDir: "/run/amphora/certificates",
   haproxy: { user: "haproxy", group: "haproxy", chroot: "/var/lib/haproxy", hardStopAfter: 1800 },
+  keepalived: { scriptUser: "nobody" },
 };
 
 /** The same layout below other folders, with settings of its own: several amphorae on one host, or a test. */
@@ -32,5 +37,5 @@ export function layoutIn(
   { hardStopAfter = INSTANCE_LAYOUT.haproxy.hardStopAfter }: { readonly hardStopAfter?: number } = {},
 ): Layout {
   const haproxy = { ...INSTANCE_LAYOUT.haproxy, hardStopAfter };
-  return { configDir, runDir, certificatesDir: `${runDir}/certificates`, haproxy };
+  return { ...INSTANCE_LAYOUT, configDir, runDir, certificatesDir: `${runDir}/certificates`, haproxy };
 }

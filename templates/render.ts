@@ -2,7 +2,10 @@
 import { join } from "node:path";
 import { tlsFiles } from "./haproxy/tls.ts";
 import { renderHaproxy } from "./haproxy.ts";
+import { ipvsServices } from "./ipvs.ts";
+import { renderCheckers } from "./keepalived.ts";
 import { INSTANCE_LAYOUT, type Layout } from "./layout.ts";
+import { renderNftables } from "./nftables.ts";
 import type { AmphoraSpec } from "./spec.ts";
 
 export interface RenderedFile {
@@ -19,8 +22,12 @@ export type RenderedFiles = ReadonlyMap<string, RenderedFile>;
 export const HAPROXY_FOLDER = "haproxy/";
 export const HAPROXY_CFG = `${HAPROXY_FOLDER}haproxy.cfg`;
 export const CERTIFICATES_FOLDER = "certificates/";
+export const KEEPALIVED_FOLDER = "keepalived/";
+export const CHECKERS_CONF = `${KEEPALIVED_FOLDER}checkers.conf`;
+export const NFTABLES_FOLDER = "nftables/";
+export const NFTABLES_RULES = `${NFTABLES_FOLDER}amphora.nft`;
 /** Every folder that files are rendered to. What else is in there is removed. */
-export const RENDERED_FOLDERS = [HAPROXY_FOLDER, CERTIFICATES_FOLDER];
+export const RENDERED_FOLDERS = [HAPROXY_FOLDER, CERTIFICATES_FOLDER, KEEPALIVED_FOLDER, NFTABLES_FOLDER];
 
 /**
  * Every file of an amphora. The same spec and layout always give the same bytes.
@@ -30,7 +37,17 @@ export function render(spec: AmphoraSpec, layout: Layout = INSTANCE_LAYOUT): Ren
   return new Map([
     [HAPROXY_CFG, { content: renderHaproxy(spec, layout), mode: 0o600 }],
     ...[...tlsFiles(spec)].map(([name, file]) => [CERTIFICATES_FOLDER + name, file] as const),
+    ...ipvsFiles(spec, layout),
   ]);
+}
+
+/** None when nothing of the spec is IPVS's to serve. */
+function ipvsFiles(spec: AmphoraSpec, layout: Layout): [path: string, file: RenderedFile][] {
+  if (ipvsServices(spec).length === 0) return [];
+  return [
+    [CHECKERS_CONF, { content: renderCheckers(spec, layout), mode: 0o600 }],
+    [NFTABLES_RULES, { content: renderNftables(spec), mode: 0o600 }],
+  ];
 }
 
 /** Where a rendered file stands on an instance: certificates and keys on tmpfs, all others below configDir. */
