@@ -1,19 +1,23 @@
 /** The agent, put together: its API, the watch over the data plane, and the heartbeats. */
-import { access, mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { availableParallelism, loadavg, release, uptime } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import packageJson from "../package.json" with { type: "json" };
 import { layoutIn } from "../templates/layout.ts";
-import { HAPROXY_CFG } from "../templates/render.ts";
+import { CHECKERS_CONF, HAPROXY_CFG } from "../templates/render.ts";
 import { SpecError } from "../templates/spec.ts";
 import { Applier } from "./apply.ts";
 import { Haproxy } from "./dataplane/haproxy.ts";
 import { HaproxyDaemon } from "./dataplane/haproxy-daemon.ts";
+import { hasIpvs, Ipvs } from "./dataplane/ipvs.ts";
+import { IpvsDaemon } from "./dataplane/ipvs-daemon.ts";
+import { Keepalived } from "./dataplane/keepalived.ts";
 import { ping } from "./dataplane/ping.ts";
 import { Heartbeats } from "./heartbeat.ts";
 import { parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
+import { IpvsWatch } from "./ipvs-watch.ts";
 import { metricsRegistry } from "./metrics.ts";
 import { Pinger } from "./pinger.ts";
 import type { AgentInfo, HeartbeatBody } from "./protocol.ts";
@@ -31,6 +35,7 @@ export class Agent {
   readonly #log: Logger;
   readonly #applier: Applier;
   readonly #haproxy: Haproxy;
+  readonly #keepalived: Keepalived;
   readonly #watch: Watch;
   #server: AgentServer | null = null;
   #heartbeats: Heartbeats | null = null;
@@ -52,12 +57,30 @@ export class Agent {
       configFile: join(settings.config_dir, HAPROXY_CFG),
       runDir: settings.run_dir,
     });
+    this.#keepalived = new Keepalived({
+      binary: settings.keepalived,
+      namespace: settings.namespace,
+      configFile: join(settings.config_dir, CHECKERS_CONF),
+      runDir: settings.run_dir,
+      scriptUser: layout.keepalived.scriptUser,
+    });
+    const ipvs = new Ipvs(settings.namespace);
+    const ipvsDaemon = new IpvsDaemon({
+      namespace: settings.namespace,
+      keepalived: this.#keepalived,
+      ipvs,
+      beforeChange: () => this.#watch.count(),
+      log,
+    });
     this.#applier = new Applier({
       amphoraId: settings.amphora_id,
       namespace: settings.namespace,
       layout,
       specFile: new SpecFile(join(settings.state_dir, "spec.json"), heartbeatKey),
-      daemons: [new HaproxyDaemon({ haproxy: this.#haproxy, layout, beforeReload: () => this.#watch.count(), log })],
+      daemons: [
+        new HaproxyDaemon({ haproxy: this.#haproxy, layout, beforeReload: () => this.#watch.count(), log }),
+        ipvsDaemon,
+      ],
       log,
     });
     this.#watch = new Watch({
@@ -66,6 +89,12 @@ export class Agent {
       pinger: new Pinger({
         ping: (addresses, timeout) => ping(settings.namespace, addresses, timeout),
         onChange: () => void this.#watch.look(),
+        log,
+      }),
+      ipvs: new IpvsWatch({
+        ipvs,
+        tend: (spec, table) => ipvsDaemon.tend(spec, table),
+        ledgerFile: join(settings.run_dir, "ipvs-counters.json"),
         log,
       }),
       ledgerFile: join(settings.run_dir, "counters.json"),
@@ -81,7 +110,9 @@ export class Agent {
    */
   async start(): Promise<void> {
     const { listen, run_dir, state_dir, config_dir, amphora_id, identity_file } = this.#settings;
-    for (const folder of [run_dir, state_dir, config_dir]) await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const folder of [state_dir, config_dir]) await mkdir(folder, { recursive: true, mode: 0o700 });
+    // checks run as somebody who may pass through here, to what is theirs
+    await mkdir(run_dir, { recursive: true, mode: 0o711 });
     const identity = await readIdentity(identity_file, amphora_id);
     this.#server = new AgentServer(identity, this.#routes(), this.#log);
     this.#heartbeats = new Heartbeats({
@@ -159,19 +190,23 @@ export class Agent {
 
   async #info(): Promise<AgentInfo> {
     const { mem } = await import("systeminformation");
-    const [memory, haproxy, ipVs] = await Promise.all([
+    const [memory, haproxy, keepalived, ipVs] = await Promise.all([
       mem(),
       this.#haproxy.version(),
-      access("/proc/net/ip_vs").then(
-        () => true,
-        () => false,
-      ),
+      this.#keepalived.version(),
+      hasIpvs(),
     ]);
     return {
       amphora_id: this.#settings.amphora_id,
       revision: this.#applier.running?.revision ?? 0,
-      versions: { agent: packageJson.version, haproxy, node: process.version.slice(1), kernel: release() },
-      capabilities: { ip_vs: ipVs },
+      versions: {
+        agent: packageJson.version,
+        haproxy,
+        ...(keepalived === null ? {} : { keepalived }),
+        node: process.version.slice(1),
+        kernel: release(),
+      },
+      capabilities: { ip_vs: ipVs && keepalived !== null },
       host: {
         load: loadavg(),
         cpus: availableParallelism(),

@@ -58,7 +58,7 @@ const GROWING = ["total_connections", "bytes_in", "bytes_out", "request_errors"]
  */
 export class Ledger {
   #ended: Totals;
-  #workers: Map<number, Totals>;
+  #workers: Map<number | string, Totals>;
 
   constructor(saved: LedgerState = { ended: {}, workers: [] }) {
     this.#ended = structuredClone(saved.ended);
@@ -67,7 +67,7 @@ export class Ledger {
 
   /** Takes in what each living worker counts now. Workers that are gone keep the last figures seen. */
   update(stats: WorkerStats): void {
-    const now = new Map<number, Totals>();
+    const now = new Map<number | string, Totals>();
     for (const [worker, rows] of stats) {
       const totals: Totals = {};
       for (const row of rows) if (row.server === "FRONTEND") totals[row.proxy] = row.counters;
@@ -108,7 +108,7 @@ export class Ledger {
 
 export interface LedgerState {
   readonly ended: Totals;
-  readonly workers: [number, Totals][];
+  readonly workers: [number | string, Totals][];
 }
 
 function fell(before: Totals, now: Totals): boolean {

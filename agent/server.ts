@@ -5,6 +5,7 @@ import type { TLSSocket } from "node:tls";
 import type { Logger } from "pino";
 import { SpecError, type SpecProblem } from "../templates/spec.ts";
 import { RevisionError } from "./apply.ts";
+import { CommandError } from "./dataplane/inside.ts";
 import { NetworkError } from "./dataplane/namespace.ts";
 import { IdentityError } from "./identity.ts";
 import { type AgentFault, type CertificateBundle, CONTROLLER_NAME } from "./protocol.ts";
@@ -124,7 +125,7 @@ function faultOf(error: unknown): AgentFault {
   if (error instanceof SpecError) return fault(422, error.message, error.problems);
   if (error instanceof IdentityError) return fault(422, error.message);
   if (error instanceof RevisionError) return fault(409, error.message);
-  if (error instanceof NetworkError) return fault(503, error.message);
+  if (error instanceof NetworkError || error instanceof CommandError) return fault(503, error.message);
   if (error instanceof RequestError) return fault(error.status, error.message);
   return fault(500, "the agent failed: its log says why");
 }

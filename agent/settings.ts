@@ -37,6 +37,7 @@ export const agentSettings = z
       .max(2_147_483)
       .default(INSTANCE_LAYOUT.haproxy.hardStopAfter)
       .describe("how long an old HAProxy worker may go on serving its connections after a reload"),
+    keepalived: path.default("/usr/sbin/keepalived"),
   })
   .superRefine(({ listen, controllers }, context) => {
     controllers.forEach(({ address }, i) => {

@@ -2,12 +2,14 @@
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
 import writeFileAtomic from "write-file-atomic";
+import { isIpvs } from "../templates/fields.ts";
 import type { AmphoraSpec } from "../templates/spec.ts";
 import type { Applier } from "./apply.ts";
 import type { Haproxy } from "./dataplane/haproxy.ts";
 import { removalsOf } from "./dataplane/haproxy-runtime.ts";
 import { HaproxyError } from "./dataplane/haproxy-socket.ts";
 import type { StatRow } from "./dataplane/haproxy-stats.ts";
+import type { IpvsWatch } from "./ipvs-watch.ts";
 import { Pinger } from "./pinger.ts";
 import type { Counters, HealthReport, StatsReport } from "./protocol.ts";
 import { digestOf, healthOf, Ledger, type LedgerState } from "./report.ts";
@@ -16,6 +18,7 @@ export interface WatchOptions {
   readonly applier: Applier;
   readonly haproxy: Haproxy;
   readonly pinger: Pinger;
+  readonly ipvs: IpvsWatch;
   /** where the counters outlive the agent */
   readonly ledgerFile: string;
   /** ms between two looks */
@@ -46,9 +49,11 @@ export class Watch {
   }
 
   get stats(): StatsReport {
-    const ids = this.#options.applier.running?.listeners.map((listener) => listener.id) ?? [];
+    const { applier, ipvs } = this.#options;
     const listeners: Record<string, Counters> = {};
-    for (const id of ids) listeners[id] = this.#ledger.totals(id);
+    for (const { id, protocol } of applier.running?.listeners ?? []) {
+      listeners[id] = (isIpvs(protocol) ? ipvs : this.#ledger).totals(id);
+    }
     return { listeners };
   }
 
@@ -60,6 +65,7 @@ export class Watch {
       const isNew = error instanceof Error && "code" in error && error.code === "ENOENT";
       if (!isNew) log.error({ err: error }, "the counters can't be read: they begin again");
     }
+    await this.#options.ipvs.open();
     this.#schedule();
   }
 
@@ -86,7 +92,7 @@ export class Watch {
   async count(): Promise<void> {
     const spec = this.#options.applier.running;
     if (spec === null) return;
-    await this.#count(spec).catch((error: unknown) => {
+    await Promise.all([this.#count(spec), this.#options.ipvs.count(spec)]).catch((error: unknown) => {
       this.#options.log.error({ err: error }, "reading the counters failed");
     });
   }
@@ -116,8 +122,10 @@ export class Watch {
     if (spec === null) return true;
     const stats = await this.#count(spec);
     const rows = stats?.rows.get(stats.worker) ?? null;
-    this.#health = healthOf(spec, rows !== null && (await this.#tell(spec, rows)) ? await this.#rows() : rows);
-    return stats !== null;
+    const health = healthOf(spec, rows !== null && (await this.#tell(spec, rows)) ? await this.#rows() : rows);
+    const ipvsAnswers = await this.#options.ipvs.look(spec, health);
+    this.#health = health;
+    return stats !== null && ipvsAnswers;
   }
 
   /** Tells HAProxy what it does not know by itself. @returns whether there was anything */

@@ -28,8 +28,8 @@ export interface HaproxyOptions {
   readonly runDir: string;
 }
 
-/** Counters of each worker that lives, old ones included: process id -> rows. */
-export type WorkerStats = ReadonlyMap<number, readonly StatRow[]>;
+/** Counters of each worker that lives, old ones included, by process id; of IPVS by the name of the service. */
+export type WorkerStats = ReadonlyMap<number | string, readonly StatRow[]>;
 
 export class Haproxy {
   readonly #options: HaproxyOptions;

@@ -25,6 +25,7 @@ t.test("what may be left out has the place it has on an instance", async (t) => 
     state_dir: "/var/lib/amphora",
     haproxy: "/usr/sbin/haproxy",
     hard_stop_after_s: 1800,
+    keepalived: "/usr/sbin/keepalived",
   });
 });
 

@@ -1,0 +1,184 @@
+/** IPVS's part of a change: kernel settings, nftables' rules, and the keepalived that keeps the table. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { isIpvs } from "../../templates/fields.ts";
+import { CHECKERS_CONF, NFTABLES_RULES, type RenderedFiles } from "../../templates/render.ts";
+import { type AmphoraSpec, SpecError } from "../../templates/spec.ts";
+import type { ApplyWay } from "../protocol.ts";
+import type { Change, Daemon, Prepared, Rendered } from "./daemon.ts";
+import { hasIpvs, type Ipvs } from "./ipvs.ts";
+import { applyIpvsSettings } from "./ipvs-kernel.ts";
+import { repairsOf, timeoutRepair } from "./ipvs-repair.ts";
+import type { TableService } from "./ipvs-table.ts";
+import { type Keepalived, KeepalivedError } from "./keepalived.ts";
+import { applyRules, checkRules, RulesError } from "./nftables.ts";
+
+/** keepalived makes its services while it starts; after that they are there, or were refused by the kernel (ms). */
+const SERVICES_LIMIT = 5000;
+const POLL = 50;
+
+export interface IpvsDaemonOptions {
+  readonly namespace: string;
+  readonly keepalived: Keepalived;
+  readonly ipvs: Ipvs;
+  /** called when services are about to be made anew or taken away: what they count afterwards begins at 0 */
+  readonly beforeChange: () => Promise<void>;
+  readonly log: Logger;
+}
+
+/** The files of a spec without IPVS listeners. */
+const NOTHING = "";
+
+export class IpvsDaemon implements Daemon {
+  readonly #options: IpvsDaemonOptions;
+
+  constructor(options: IpvsDaemonOptions) {
+    this.#options = options;
+  }
+
+  async prepare({ next, inPlace }: Change): Promise<Prepared> {
+    await this.#admit(next);
+    let touched = false;
+    return {
+      bring: async () => {
+        touched = true;
+        const way = await this.#bring(next, inPlace);
+        touched = way !== "none";
+        return way;
+      },
+      backOut: async () => {
+        if (touched) await this.#restore(next.files, inPlace);
+      },
+    };
+  }
+
+  async revive(running: Rendered): Promise<void> {
+    const { keepalived, log } = this.#options;
+    if (!wants(running.files) || (await keepalived.pid()) !== null) return;
+    log.error("keepalived is gone: starting it again");
+    await keepalived.start();
+  }
+
+  /**
+   * Puts right what has come to differ from the spec, and gives backup members their turn.
+   * @param table as it was just read
+   */
+  async tend(spec: AmphoraSpec, table: readonly TableService[]): Promise<void> {
+    const { ipvs, keepalived, log } = this.#options;
+    const { commands, missing } = repairsOf(spec, table);
+    const timeouts = timeoutRepair(spec, await ipvs.timeouts());
+    const all = timeouts === null ? commands : [...commands, timeouts];
+    if (all.length > 0) log.info({ commands: all.slice(0, 20), refused: await ipvs.carryOut(all) }, "IPVS put right");
+    if (missing.length > 0 && (await keepalived.pid()) !== null) {
+      log.error("IPVS lacks services that keepalived should have made: starting it anew");
+      await keepalived.stop();
+      await keepalived.start();
+    }
+    await keepalived.tidy();
+  }
+
+  /** @throws {SpecError} this instance can't serve it, or keepalived or nft refuses what it renders to */
+  async #admit({ spec, files }: Rendered): Promise<void> {
+    const { keepalived } = this.#options;
+    const ours = spec.listeners.flatMap(({ protocol }, i) => (isIpvs(protocol) ? [{ protocol, i }] : []));
+    if (ours.length === 0) return;
+    const lack = !(await hasIpvs())
+      ? "the kernel of this instance has no ip_vs"
+      : (await keepalived.version()) === null
+        ? "this instance has no keepalived"
+        : null;
+    if (lack !== null) {
+      throw new SpecError(
+        ours.map(({ protocol, i }) => ({
+          path: `listeners[${i}].protocol`,
+          message: `${protocol} can't be served here: ${lack}`,
+        })),
+      );
+    }
+    if (!wants(files)) return;
+    await heard(keepalived.check(text(files, CHECKERS_CONF)));
+    await heard(checkRules(text(files, NFTABLES_RULES)));
+  }
+
+  async #bring(next: Rendered, inPlace: RenderedFiles): Promise<ApplyWay> {
+    if (wants(next.files)) return this.#serve(next, inPlace);
+    if (!wants(inPlace) && (await this.#options.keepalived.pid()) === null) return "none";
+    await this.#end(inPlace);
+    return "reload";
+  }
+
+  /** The rules come first: a service is never open to whom it should not be. */
+  async #serve({ spec, files }: Rendered, before: RenderedFiles): Promise<ApplyWay> {
+    const { namespace, keepalived, beforeChange } = this.#options;
+    const ways: ApplyWay[] = [];
+    await applyIpvsSettings(namespace, spec);
+    if (await applyRules(namespace, text(before, NFTABLES_RULES), text(files, NFTABLES_RULES))) ways.push("runtime");
+    if ((await keepalived.pid()) === null) {
+      await heard(keepalived.start());
+      ways.push("restart");
+    } else if (text(before, CHECKERS_CONF) !== text(files, CHECKERS_CONF)) {
+      await beforeChange();
+      await heard(keepalived.reload());
+      ways.push("reload");
+    }
+    await this.#settle(spec);
+    return ways.at(-1) ?? "none";
+  }
+
+  /** Reads back what the kernel has. @throws {SpecError} when it lacks a service */
+  async #settle(spec: AmphoraSpec): Promise<void> {
+    const { ipvs } = this.#options;
+    const deadline = Date.now() + SERVICES_LIMIT;
+    for (;;) {
+      const { commands, missing } = repairsOf(spec, await ipvs.table());
+      if (missing.length === 0) {
+        await ipvs.carryOut(commands);
+        return;
+      }
+      if (Date.now() > deadline) {
+        const names = missing.map(({ vip, port, transport }) => `${vip} ${transport} ${port}`);
+        throw refused(`IPVS has not taken ${names.join(", ")}`);
+      }
+      await sleep(POLL);
+    }
+  }
+
+  /** Goes back to the files of before, which stand on disk again. */
+  async #restore(refused: RenderedFiles, before: RenderedFiles): Promise<void> {
+    const { namespace, keepalived } = this.#options;
+    if (!wants(before)) return this.#end(refused);
+    await applyRules(namespace, text(refused, NFTABLES_RULES), text(before, NFTABLES_RULES));
+    if ((await keepalived.pid()) === null) await keepalived.start();
+    else await keepalived.reload();
+  }
+
+  async #end(before: RenderedFiles): Promise<void> {
+    const { namespace, keepalived, ipvs, beforeChange } = this.#options;
+    await beforeChange();
+    await keepalived.stop();
+    await ipvs.clear();
+    await applyRules(namespace, text(before, NFTABLES_RULES), NOTHING);
+  }
+}
+
+function wants(files: RenderedFiles): boolean {
+  return files.has(CHECKERS_CONF);
+}
+
+function text(files: RenderedFiles, path: string): string {
+  return files.get(path)?.content ?? NOTHING;
+}
+
+function refused(message: string): SpecError {
+  return new SpecError([{ path: "", message }]);
+}
+
+/** What keepalived says against a configuration is said against the spec that it came from. */
+async function heard<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof KeepalivedError || error instanceof RulesError) throw refused(error.message);
+    throw error;
+  }
+}
