@@ -28,7 +28,7 @@ interface Outcome {
 
 async function main(): Promise<number> {
   const wanted = process.argv.slice(2).map((file) => relative(ROOT, join(process.cwd(), file)));
-  const all = globSync("test/{unit,integration,e2e}/**/*.test.ts", { cwd: ROOT }).sort();
+  const all = globSync("test/{unit,integration,e2e,vm}/**/*.test.ts", { cwd: ROOT }).sort();
   const left = new Set((process.env.AMPHORA_SKIP_TESTS ?? "").split(",").filter((name) => name !== ""));
   for (const name of left) if (!all.includes(name)) throw new Error(`AMPHORA_SKIP_TESTS names no test: ${name}`);
   const chosen = all.filter((file) => (wanted.length === 0 || wanted.includes(file)) && !left.has(file));
