@@ -29,6 +29,12 @@ import type { Scope } from "./scope.ts";
 const ROOT = join(import.meta.dirname, "../..");
 export const AGENT_MAIN = join(ROOT, "agent/main.ts");
 
+/** What Node needs in a test machine. */
+const NODE_FLAGS = (process.env.AMPHORA_TEST_NODE_FLAGS ?? "").split(" ").filter((flag) => flag !== "");
+
+/** In a test machine without KVM, on a busy host, it takes its time (ms). */
+const START_LIMIT = 60_000;
+
 let made = 0;
 
 export interface Answer {
@@ -106,10 +112,14 @@ export class TestAgent {
 
   /** Starts the process, and waits until it answers. @throws with what it said when it ends instead */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [AGENT_MAIN, "run", "--config", join(this.folder, "agent.json")], {
-      env: productEnv(),
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = spawn(
+      process.execPath,
+      [...NODE_FLAGS, AGENT_MAIN, "run", "--config", join(this.folder, "agent.json")],
+      {
+        env: productEnv(),
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     this.#child = child;
     this.output = "";
     for (const stream of [child.stdout, child.stderr]) {
@@ -117,10 +127,14 @@ export class TestAgent {
         this.output += chunk.toString();
       });
     }
-    await eventually("the agent answers", async () => {
-      if (ended(child)) throw new Error(`the agent ended:\n${this.output}`);
-      return this.output.includes('"agent ready"');
-    });
+    await eventually(
+      "the agent answers",
+      async () => {
+        if (ended(child)) throw new Error(`the agent ended:\n${this.output}`);
+        return this.output.includes('"agent ready"');
+      },
+      START_LIMIT,
+    );
   }
 
   /** Sends a signal and waits for the end. @returns the exit code, null when the signal ended it */

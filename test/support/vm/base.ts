@@ -117,8 +117,10 @@ async function make(list: readonly Package[], archives: string, folder: string):
   for (const each of DATA) tree.file(each, system.read(each));
   const modules = `usr/lib/modules/${kernelVersion(system)}`;
   for (const [path, entry] of system.entries()) if (path.startsWith(`${modules}/`)) tree.set(path, entry);
-  tree.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nhaproxy:x:101:101::/var/lib/haproxy:/usr/sbin/nologin\n");
-  tree.file("etc/group", "root:x:0:\nhaproxy:x:101:\n");
+  const nologin = "/usr/sbin/nologin";
+  const users = ["root:x:0:0:root:/root:/bin/sh", `haproxy:x:101:101::/var/lib/haproxy:${nologin}`];
+  tree.file("etc/passwd", `${[...users, `nobody:x:65534:65534::/nonexistent:${nologin}`].join("\n")}\n`);
+  tree.file("etc/group", "root:x:0:\nhaproxy:x:101:\nnogroup:x:65534:\n");
   tree.file("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n");
   tree.file("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
   tree.file("etc/resolv.conf", "");

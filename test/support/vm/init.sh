@@ -3,6 +3,8 @@
 export PATH=/usr/sbin:/usr/bin:/usr/lib/busybox HOME=/root
 # the second Node of a scenario starts in half the time
 export NODE_COMPILE_CACHE=/tmp/node
+# under emulation V8 now and then dies in WasmTriggerTierUp ("it->second.Size() > offset") while types are stripped
+export AMPHORA_TEST_NODE_FLAGS=--no-wasm-dynamic-tiering
 busybox mount -t proc proc /proc
 busybox mount -t sysfs sysfs /sys
 busybox mount -t devtmpfs devtmpfs /dev
@@ -25,6 +27,6 @@ mkfifo /run/orders
 cat <&3 >/run/orders &
 cd /amphora
 echo "a test machine, Linux $(uname -r)"
-node test/support/vm/inside-main.ts </run/orders
+node $AMPHORA_TEST_NODE_FLAGS test/support/vm/inside-main.ts </run/orders
 echo "the scenario's process ended: $?"
 poweroff -f

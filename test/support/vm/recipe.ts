@@ -6,6 +6,7 @@ export const SUITE = "trixie";
 /** Debian packages; what they depend on comes by itself. */
 export const packagesFor = (architecture: Architecture): readonly string[] => [
   architecture.kernelPackage,
+  "bash",
   "busybox-static",
   "conntrack",
   "curl",
@@ -22,6 +23,7 @@ export const packagesFor = (architecture: Architecture): readonly string[] => [
   "nftables",
   "openssl",
   "procps",
+  "socat",
   "tcpdump",
   "util-linux",
   "wrk",
@@ -29,6 +31,7 @@ export const packagesFor = (architecture: Architecture): readonly string[] => [
 
 /** Programs that are copied, with the libraries they need. Anything else is BusyBox's. */
 export const PROGRAMS: readonly string[] = [
+  "usr/bin/bash",
   "usr/bin/busybox",
   "usr/bin/curl",
   "usr/bin/dash",
@@ -37,6 +40,7 @@ export const PROGRAMS: readonly string[] = [
   "usr/bin/nsenter",
   "usr/bin/openssl",
   "usr/bin/ping",
+  "usr/bin/socat",
   "usr/bin/ss",
   "usr/bin/tcpdump",
   "usr/bin/unshare",

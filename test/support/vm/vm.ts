@@ -62,7 +62,7 @@ export async function inLab(t: Verdicts, work: (lab: Lab) => Promise<void>): Pro
 /** Where the outcomes go: a test of tap's. */
 export interface Verdicts {
   pass(name: string): unknown;
-  fail(name: string, extra: { stack: string }): unknown;
+  fail(name: string, extra: { diff: string; stack: string }): unknown;
   comment(text: string): unknown;
 }
 
@@ -229,7 +229,7 @@ export class Vm {
     const log = join(LOGS, `${this.#name}.log`);
     await copyFile(join(this.#folder, "console"), log).catch(() => undefined);
     const detail = [problem, await this.#lastWords(), `the whole console: ${log}`].join("\n");
-    this.#t.fail(`the scenario ${this.#name} comes to its end`, { stack: detail });
+    this.#t.fail(`the scenario ${this.#name} comes to its end`, faultOf(detail));
   }
 
   #take(line: string): void {
@@ -245,7 +245,7 @@ export class Vm {
     } else if (said.kind === "check") {
       this.#checks++;
       if (said.ok) this.#t.pass(said.name);
-      else this.#t.fail(said.name, { stack: said.detail });
+      else this.#t.fail(said.name, faultOf(said.detail));
     } else if (said.kind === "note") this.#t.comment(`${this.#name}: ${said.text}`);
     else if (said.kind === "word") this.#words.add(said.word);
     else this.#end = said;
@@ -274,4 +274,11 @@ function kernelArguments(console: string): string {
 function macAddress(): string {
   // locally administered, unicast
   return ["52:54:00", ...(randomBytes(3).toString("hex").match(/../g) ?? [])].join(":");
+}
+
+/** What a failure shows: tap takes frames from a stack, and drops the words before them. */
+function faultOf(detail: string): { diff: string; stack: string } {
+  const lines = detail.split("\n");
+  const frames = lines.findIndex((line) => /^\s+at /.test(line));
+  return { diff: lines.slice(0, frames < 0 ? lines.length : frames).join("\n"), stack: detail };
 }
