@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import packageJson from "../package.json" with { type: "json" };
+import { memberFifo } from "../templates/keepalived.ts";
 import { layoutIn } from "../templates/layout.ts";
 import { CHECKERS_CONF, HAPROXY_CFG } from "../templates/render.ts";
 import { SpecError } from "../templates/spec.ts";
@@ -14,6 +15,7 @@ import { HaproxyDaemon } from "./dataplane/haproxy-daemon.ts";
 import { hasIpvs, Ipvs } from "./dataplane/ipvs.ts";
 import { IpvsDaemon } from "./dataplane/ipvs-daemon.ts";
 import { Keepalived } from "./dataplane/keepalived.ts";
+import { MemberEvents } from "./dataplane/member-events.ts";
 import { ping } from "./dataplane/ping.ts";
 import { Heartbeats } from "./heartbeat.ts";
 import { parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
@@ -36,6 +38,7 @@ export class Agent {
   readonly #applier: Applier;
   readonly #haproxy: Haproxy;
   readonly #keepalived: Keepalived;
+  readonly #memberEvents: MemberEvents;
   readonly #watch: Watch;
   #server: AgentServer | null = null;
   #heartbeats: Heartbeats | null = null;
@@ -65,10 +68,12 @@ export class Agent {
       scriptUser: layout.keepalived.scriptUser,
     });
     const ipvs = new Ipvs(settings.namespace);
+    this.#memberEvents = new MemberEvents(memberFifo(layout), () => void this.#watch.look());
     const ipvsDaemon = new IpvsDaemon({
       namespace: settings.namespace,
       keepalived: this.#keepalived,
       ipvs,
+      events: this.#memberEvents,
       beforeChange: () => this.#watch.count(),
       log,
     });
@@ -137,6 +142,7 @@ export class Agent {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#heartbeats?.stop();
+    this.#memberEvents.close();
     await Promise.all([this.#server?.close(), this.#watch.stop()]);
   }
 

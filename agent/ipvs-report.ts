@@ -1,6 +1,6 @@
 /** What the agent reports of the listeners that IPVS serves, worked out from the kernel's table and the spec. */
 import ipaddr from "ipaddr.js";
-import { type IpvsService, ipvsListeners, ipvsServices } from "../templates/ipvs.ts";
+import { type IpvsService, ipvsListeners, ipvsServices, monitorOf } from "../templates/ipvs.ts";
 import type { AmphoraSpec, MemberSpec } from "../templates/spec.ts";
 import type { StatRow } from "./dataplane/haproxy-stats.ts";
 import type { IpvsState } from "./dataplane/ipvs.ts";
@@ -41,7 +41,7 @@ function memberState({ pool }: IpvsService, member: MemberSpec, found: TableServ
   if (!member.admin_state_up) return "MAINT";
   if (destinationOf(found, member.address, member.protocol_port) === undefined) return "DOWN";
   if (member.weight === 0) return "DRAIN";
-  return pool.health_monitor?.admin_state_up ? "UP" : "NO_CHECK";
+  return monitorOf(pool) === null ? "NO_CHECK" : "UP";
 }
 
 /** Where a service forwards to one member; undefined when it does not. */

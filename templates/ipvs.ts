@@ -2,7 +2,7 @@
 import { isIPv6 } from "node:net";
 import ipaddr from "ipaddr.js";
 import { type IpvsProtocol, isIpvs, TRANSPORTS } from "./fields.ts";
-import type { AmphoraSpec, ListenerSpec, MemberSpec, PoolSpec } from "./spec.ts";
+import type { AmphoraSpec, HealthMonitorSpec, ListenerSpec, MemberSpec, PoolSpec } from "./spec.ts";
 
 export type IpvsTransport = (typeof TRANSPORTS)[IpvsProtocol];
 
@@ -99,6 +99,16 @@ export function marksOf(spec: AmphoraSpec): Map<string, number> {
 export function weightOf(member: MemberSpec): number {
   // the agent gives backup members their weight when every other one is down
   return member.admin_state_up && !member.backup ? member.weight : 0;
+}
+
+/** The monitor that members of a pool are put to; null when there is none, or it is switched off. */
+export function monitorOf(pool: PoolSpec): HealthMonitorSpec | null {
+  return pool.health_monitor?.admin_state_up ? pool.health_monitor : null;
+}
+
+/** Whether a service's member is checked: a disabled one is not. */
+export function isChecked({ pool }: IpvsService, member: MemberSpec): boolean {
+  return member.admin_state_up && monitorOf(pool) !== null;
 }
 
 export function familyOf(address: string): 4 | 6 {

@@ -1,6 +1,6 @@
 /** What the keepalived templates show: the instance that checks members and keeps IPVS's table. */
 import { loadTemplate, loadText } from "./engine.ts";
-import { type IpvsService, ipvsServices, weightOf } from "./ipvs.ts";
+import { type IpvsService, ipvsServices, isChecked, monitorOf, weightOf } from "./ipvs.ts";
 import type { Layout } from "./layout.ts";
 import type { AmphoraSpec, HealthMonitorSpec, MemberSpec } from "./spec.ts";
 
@@ -57,6 +57,7 @@ interface ServiceView {
 
 interface KeepalivedView {
   user: string;
+  fifo: string;
   timeouts: { tcp: number; tcpfin: number; udp: number };
   services: ServiceView[];
 }
@@ -67,6 +68,7 @@ const template = loadTemplate<KeepalivedView>("keepalived", "checkers.conf", ["v
 export function renderCheckers(spec: AmphoraSpec, layout: Layout): string {
   return template({
     user: layout.keepalived.scriptUser,
+    fifo: memberFifo(layout),
     timeouts: { tcp: spec.lvs_tcp_timeout, tcpfin: spec.lvs_tcpfin_timeout, udp: spec.lvs_udp_timeout },
     services: ipvsServices(spec).map((service) => serviceView(service, layout)),
   });
@@ -74,7 +76,7 @@ export function renderCheckers(spec: AmphoraSpec, layout: Layout): string {
 
 function serviceView(service: IpvsService, layout: Layout): ServiceView {
   const { listener, pool, vip, port, transport, scheduler, persistence, members } = service;
-  const monitor = pool.health_monitor?.admin_state_up ? pool.health_monitor : null;
+  const monitor = monitorOf(pool);
   return {
     listener: listener.id,
     pool: pool.id,
@@ -90,7 +92,7 @@ function serviceView(service: IpvsService, layout: Layout): ServiceView {
       address: member.address,
       port: member.protocol_port,
       weight: weightOf(member),
-      check: monitor === null || !member.admin_state_up ? null : checkView(service, member, monitor, layout),
+      check: monitor === null || !isChecked(service, member) ? null : checkView(service, member, monitor, layout),
     })),
   };
 }
@@ -162,6 +164,11 @@ export const CHECK_MEMBER = loadText("keepalived", "check-member");
 /** Where the command that counts a member's successes stands on the instance. */
 export function checkMember(layout: Layout): string {
   return `${layout.runDir}/check-member`;
+}
+
+/** The pipe into which keepalived says which members it adds and removes. */
+export function memberFifo(layout: Layout): string {
+  return `${layout.runDir}/keepalived.fifo`;
 }
 
 /** The folder where it keeps what it has counted, a file for each member of each service. */

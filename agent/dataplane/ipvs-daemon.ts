@@ -8,9 +8,10 @@ import type { ApplyWay } from "../protocol.ts";
 import type { Change, Daemon, Prepared, Rendered } from "./daemon.ts";
 import { hasIpvs, type Ipvs } from "./ipvs.ts";
 import { applyIpvsSettings } from "./ipvs-kernel.ts";
-import { repairsOf, timeoutRepair } from "./ipvs-repair.ts";
+import { type Repairs, repairsOf, timeoutRepair } from "./ipvs-repair.ts";
 import type { TableService } from "./ipvs-table.ts";
 import { type Keepalived, KeepalivedError } from "./keepalived.ts";
+import type { MemberEvents } from "./member-events.ts";
 import { applyRules, checkRules, RulesError } from "./nftables.ts";
 
 /** keepalived makes its services while it starts; after that they are there, or were refused by the kernel (ms). */
@@ -21,6 +22,7 @@ export interface IpvsDaemonOptions {
   readonly namespace: string;
   readonly keepalived: Keepalived;
   readonly ipvs: Ipvs;
+  readonly events: MemberEvents;
   /** called when services are about to be made anew or taken away: what they count afterwards begins at 0 */
   readonly beforeChange: () => Promise<void>;
   readonly log: Logger;
@@ -52,11 +54,8 @@ export class IpvsDaemon implements Daemon {
     };
   }
 
-  async revive(running: Rendered): Promise<void> {
-    const { keepalived, log } = this.#options;
-    if (!wants(running.files) || (await keepalived.pid()) !== null) return;
-    log.error("keepalived is gone: starting it again");
-    await keepalived.start();
+  async revive({ files }: Rendered): Promise<void> {
+    if (wants(files)) await this.#revive();
   }
 
   /**
@@ -65,16 +64,34 @@ export class IpvsDaemon implements Daemon {
    */
   async tend(spec: AmphoraSpec, table: readonly TableService[]): Promise<void> {
     const { ipvs, keepalived, log } = this.#options;
-    const { commands, missing } = repairsOf(spec, table);
+    const { commands, missing } = this.#repairs(spec, table);
     const timeouts = timeoutRepair(spec, await ipvs.timeouts());
     const all = timeouts === null ? commands : [...commands, timeouts];
     if (all.length > 0) log.info({ commands: all.slice(0, 20), refused: await ipvs.carryOut(all) }, "IPVS put right");
-    if (missing.length > 0 && (await keepalived.pid()) !== null) {
+    if (missing.length > 0) {
       log.error("IPVS lacks services that keepalived should have made: starting it anew");
       await keepalived.stop();
-      await keepalived.start();
     }
+    await this.#revive();
     await keepalived.tidy();
+  }
+
+  async #revive(): Promise<void> {
+    if ((await this.#options.keepalived.pid()) !== null) return;
+    this.#options.log.error("keepalived is gone: starting it again");
+    await this.#start();
+  }
+
+  async #start(): Promise<void> {
+    const { keepalived, events } = this.#options;
+    await events.open();
+    events.forget();
+    await keepalived.start();
+  }
+
+  #repairs(spec: AmphoraSpec, table: readonly TableService[]): Repairs {
+    const { events } = this.#options;
+    return repairsOf(spec, table, (...member) => events.verdict(...member));
   }
 
   /** @throws {SpecError} this instance can't serve it, or keepalived or nft refuses what it renders to */
@@ -109,12 +126,13 @@ export class IpvsDaemon implements Daemon {
 
   /** The rules come first: a service is never open to whom it should not be. */
   async #serve({ spec, files }: Rendered, before: RenderedFiles): Promise<ApplyWay> {
-    const { namespace, keepalived, beforeChange } = this.#options;
+    const { namespace, keepalived, events, beforeChange } = this.#options;
     const ways: ApplyWay[] = [];
+    await events.open();
     await applyIpvsSettings(namespace, spec);
     if (await applyRules(namespace, text(before, NFTABLES_RULES), text(files, NFTABLES_RULES))) ways.push("runtime");
     if ((await keepalived.pid()) === null) {
-      await heard(keepalived.start());
+      await heard(this.#start());
       ways.push("restart");
     } else if (text(before, CHECKERS_CONF) !== text(files, CHECKERS_CONF)) {
       await beforeChange();
@@ -130,7 +148,7 @@ export class IpvsDaemon implements Daemon {
     const { ipvs } = this.#options;
     const deadline = Date.now() + SERVICES_LIMIT;
     for (;;) {
-      const { commands, missing } = repairsOf(spec, await ipvs.table());
+      const { commands, missing } = this.#repairs(spec, await ipvs.table());
       if (missing.length === 0) {
         await ipvs.carryOut(commands);
         return;
@@ -148,7 +166,7 @@ export class IpvsDaemon implements Daemon {
     const { namespace, keepalived } = this.#options;
     if (!wants(before)) return this.#end(refused);
     await applyRules(namespace, text(refused, NFTABLES_RULES), text(before, NFTABLES_RULES));
-    if ((await keepalived.pid()) === null) await keepalived.start();
+    if ((await keepalived.pid()) === null) await this.#start();
     else await keepalived.reload();
   }
 

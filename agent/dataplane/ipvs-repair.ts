@@ -1,7 +1,7 @@
 /** What IPVS's table should be, against what it is: decided here, as data, before anything is done. */
 import ipaddr from "ipaddr.js";
-import { type IpvsService, ipvsServices, weightOf } from "../../templates/ipvs.ts";
-import type { AmphoraSpec, MemberSpec } from "../../templates/spec.ts";
+import { type IpvsService, ipvsServices, isChecked, weightOf } from "../../templates/ipvs.ts";
+import type { AmphoraSpec } from "../../templates/spec.ts";
 import { type Destination, serviceKey, type TableService, type Timeouts } from "./ipvs-table.ts";
 
 export interface Repairs {
@@ -11,18 +11,21 @@ export interface Repairs {
   readonly missing: readonly IpvsService[];
 }
 
+/** What keepalived last said of a member: it is in the service (true), it is not (false), or nothing. */
+export type Verdict = (service: string, address: string, port: number) => boolean | undefined;
+
 /**
- * What makes the table what the spec wants. Which members are in it is keepalived's to say; that no others are, and
- * which weight each has, is said here. A backup member has its weight only while no other member has one.
+ * What makes the table what the spec wants. Which members are in it is keepalived's to say; that they are, that no
+ * others are, and which weight each has, is said here. A backup member has its weight only while no other member has one.
  */
-export function repairsOf(spec: AmphoraSpec, table: readonly TableService[]): Repairs {
+export function repairsOf(spec: AmphoraSpec, table: readonly TableService[], verdict: Verdict): Repairs {
   const wanted = new Map(ipvsServices(spec).map((service) => [serviceKey(service), service]));
   const actual = new Map(table.map((service) => [serviceKey(service), service]));
   const commands: string[] = [];
   for (const [key, service] of actual) {
     const want = wanted.get(key);
     if (want === undefined) commands.push(`-D ${serviceWords(service)}`);
-    else commands.push(...serviceRepairs(want, service));
+    else commands.push(...serviceRepairs(want, service, verdict));
   }
   return {
     commands,
@@ -37,29 +40,36 @@ export function timeoutRepair(spec: AmphoraSpec, now: Timeouts | null): string |
   return agree ? null : `--set ${tcp} ${tcpfin} ${udp}`;
 }
 
-function serviceRepairs(want: IpvsService, actual: TableService): string[] {
+function serviceRepairs(want: IpvsService, actual: TableService, verdict: Verdict): string[] {
   const commands: string[] = [];
-  if (howOf(want) !== howOf(actual)) commands.push(`-E ${serviceWords(want)} ${howOf(want)}`);
-  const members = new Map(want.members.map((member) => [memberKey(member.address, member.protocol_port), member]));
-  const present = actual.destinations.flatMap((destination) => {
-    const member = members.get(memberKey(destination.address, destination.port));
-    return member === undefined ? [] : [{ destination, member }];
+  const key = serviceKey(want);
+  const service = serviceWords(want);
+  if (howOf(want) !== howOf(actual)) commands.push(`-E ${service} ${howOf(want)}`);
+  const destinations = new Map(actual.destinations.map((each) => [endpoint(each), each]));
+  const members = want.members.map((member) => {
+    const address = ipaddr.parse(member.address).toString();
+    const port = member.protocol_port;
+    const at = endpoint({ address, port });
+    const present = destinations.get(at);
+    destinations.delete(at);
+    // of one that is not checked keepalived says when it is taken away, but not when it is back
+    const said = isChecked(want, member) ? verdict(key, address, port) : undefined;
+    return { member, at, present, up: said ?? present !== undefined };
   });
-  const served = present.some(({ member }) => weightOf(member) > 0);
-  for (const { destination, member } of present) {
+  const served = members.some(({ member, up }) => up && weightOf(member) > 0);
+  for (const { member, at, present, up } of members) {
     const weight = member.backup && member.admin_state_up && !served ? member.weight : weightOf(member);
-    if (destination.weight === weight) continue;
-    commands.push(`-e ${serviceWords(want)} -r ${endpoint(destination)} -m -w ${weight}`);
+    if (!up) {
+      if (present !== undefined) commands.push(`-d ${service} -r ${at}`);
+    } else if (present === undefined) {
+      commands.push(`-a ${service} -r ${at} -m -w ${weight}`);
+    } else if (present.weight !== weight) {
+      commands.push(`-e ${service} -r ${at} -m -w ${weight}`);
+    }
   }
-  for (const destination of actual.destinations) {
-    if (members.has(memberKey(destination.address, destination.port))) continue;
-    commands.push(`-d ${serviceWords(want)} -r ${endpoint(destination)}`);
-  }
+  // what is left is no member's
+  for (const at of destinations.keys()) commands.push(`-d ${service} -r ${at}`);
   return commands;
-}
-
-function memberKey(address: MemberSpec["address"], port: number): string {
-  return `${ipaddr.parse(address).toString()} ${port}`;
 }
 
 const SERVICE_OPTIONS: Readonly<Record<string, string>> = { TCP: "-t", UDP: "-u", SCTP: "--sctp-service" };

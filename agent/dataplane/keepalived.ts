@@ -56,8 +56,8 @@ export class Keepalived {
    */
   async check(text: string): Promise<void> {
     await this.#install();
-    const { binary, configFile, scriptUser } = this.#options;
-    const candidate = `${configFile}.new`;
+    const { binary, runDir, scriptUser } = this.#options;
+    const candidate = join(runDir, "checkers.conf.new");
     // 2.2 ends itself in a mere check when a command is to run as somebody else (notify.c, check_script_secure)
     const checked = text.replace(`script_user ${scriptUser}\n`, "script_user root\n");
     try {

@@ -86,6 +86,21 @@ t.test("a connection that hangs has failed when keepalived's patience ends", asy
   t.equal(await readFile(state, "utf8"), "down 0\n");
 });
 
+t.test("UDP: a neighbour that is switched off is down, though it says nothing", async (t) => {
+  t.teardown(() => execa("ip", ["link", "delete", "near0"]));
+  await execa("ip", ["-batch", "-"], {
+    input: [
+      "link add near0 type veth peer name near1",
+      "address add 10.76.0.1/24 dev near0",
+      "link set near1 up",
+      "link set near0 up",
+    ].join("\n"),
+  });
+  // as the agent sets it on an instance: else the kernel asks for 3 s before it gives up
+  await execa("sysctl", ["-qw", "net.ipv4.neigh.near0.retrans_time_ms=250"]);
+  t.equal(await checker(t)({ type: "UDP-CONNECT", address: "10.76.0.9" }), false);
+});
+
 t.test("a damaged count, and a kind of check that there is not, do no harm", async (t) => {
   await listening(t, "127.0.0.1");
   const check = checker(t);
