@@ -10,11 +10,11 @@ import { layoutIn } from "../templates/layout.ts";
 import { CHECKERS_CONF, HAPROXY_CFG } from "../templates/render.ts";
 import { SpecError } from "../templates/spec.ts";
 import { Applier } from "./apply.ts";
+import { Checkers } from "./dataplane/checkers.ts";
 import { Haproxy } from "./dataplane/haproxy.ts";
 import { HaproxyDaemon } from "./dataplane/haproxy-daemon.ts";
 import { hasIpvs, Ipvs } from "./dataplane/ipvs.ts";
 import { IpvsDaemon } from "./dataplane/ipvs-daemon.ts";
-import { Keepalived } from "./dataplane/keepalived.ts";
 import { MemberEvents } from "./dataplane/member-events.ts";
 import { ping } from "./dataplane/ping.ts";
 import { Heartbeats } from "./heartbeat.ts";
@@ -37,7 +37,7 @@ export class Agent {
   readonly #log: Logger;
   readonly #applier: Applier;
   readonly #haproxy: Haproxy;
-  readonly #keepalived: Keepalived;
+  readonly #keepalived: Checkers;
   readonly #memberEvents: MemberEvents;
   readonly #watch: Watch;
   #server: AgentServer | null = null;
@@ -60,7 +60,7 @@ export class Agent {
       configFile: join(settings.config_dir, HAPROXY_CFG),
       runDir: settings.run_dir,
     });
-    this.#keepalived = new Keepalived({
+    this.#keepalived = new Checkers({
       binary: settings.keepalived,
       namespace: settings.namespace,
       configFile: join(settings.config_dir, CHECKERS_CONF),

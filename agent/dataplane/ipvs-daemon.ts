@@ -5,12 +5,13 @@ import { isIpvs } from "../../templates/fields.ts";
 import { CHECKERS_CONF, NFTABLES_RULES, type RenderedFiles } from "../../templates/render.ts";
 import { type AmphoraSpec, SpecError } from "../../templates/spec.ts";
 import type { ApplyWay } from "../protocol.ts";
+import type { Checkers } from "./checkers.ts";
 import type { Change, Daemon, Prepared, Rendered } from "./daemon.ts";
 import { hasIpvs, type Ipvs } from "./ipvs.ts";
 import { applyIpvsSettings } from "./ipvs-kernel.ts";
 import { type Repairs, repairsOf, timeoutRepair } from "./ipvs-repair.ts";
 import type { TableService } from "./ipvs-table.ts";
-import { type Keepalived, KeepalivedError } from "./keepalived.ts";
+import { KeepalivedError } from "./keepalived.ts";
 import type { MemberEvents } from "./member-events.ts";
 import { applyRules, checkRules, RulesError } from "./nftables.ts";
 
@@ -20,7 +21,7 @@ const POLL = 50;
 
 export interface IpvsDaemonOptions {
   readonly namespace: string;
-  readonly keepalived: Keepalived;
+  readonly keepalived: Checkers;
   readonly ipvs: Ipvs;
   readonly events: MemberEvents;
   /** called when services are about to be made anew or taken away: what they count afterwards begins at 0 */

@@ -1,16 +1,14 @@
 /**
- * All that knows how the keepalived that checks members is started, reloaded and asked. It runs in the tenant's
- * namespace and outlives the agent. It leaves IPVS's table as it is when it ends (-I): connections go on without it.
+ * All that knows how a keepalived is started, reloaded and ended. It runs in the tenant's namespace and outlives the
+ * agent.
  */
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { chown, mkdir, readdir, readFile, rm, stat, truncate } from "node:fs/promises";
+import { readFile, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
-import writeFileAtomic from "write-file-atomic";
-import { CHECK_MEMBER } from "../../templates/keepalived.ts";
-import { CommandError, run, wordsInside } from "./inside.ts";
+import { wordsInside } from "./inside.ts";
 
 /** keepalived did not start, or refuses a configuration; the message holds what it said. */
 export class KeepalivedError extends Error {
@@ -28,8 +26,19 @@ export interface KeepalivedOptions {
   readonly namespace: string;
   readonly configFile: string;
   readonly runDir: string;
-  /** as whom checks run that are commands */
-  readonly scriptUser: string;
+  /** which of its parts runs */
+  readonly part: "checkers" | "vrrp";
+  /** further words of its command line */
+  readonly words?: readonly string[];
+}
+
+const PARTS = { checkers: "--check", vrrp: "--vrrp" } as const;
+
+/** Such as 2.3.3; null when there is no such program. */
+export async function keepalivedVersion(binary: string): Promise<string | null> {
+  // it writes its version to standard error
+  const { stderr } = await execa(binary, ["--version"], { reject: false, timeout: 5000 });
+  return /^Keepalived v(\S+)/m.exec(stderr ?? "")?.[1] ?? null;
 }
 
 export class Keepalived {
@@ -39,41 +48,23 @@ export class Keepalived {
 
   constructor(options: KeepalivedOptions) {
     this.#options = options;
-    this.#pidFile = join(options.runDir, "keepalived-checkers.pid");
-    this.#log = join(options.runDir, "keepalived-checkers.log");
-  }
-
-  /** Such as 2.3.3; null when there is no keepalived. */
-  async version(): Promise<string | null> {
-    // it writes its version to standard error
-    const { stderr } = await execa(this.#options.binary, ["--version"], { reject: false, timeout: 5000 });
-    return /^Keepalived v(\S+)/m.exec(stderr ?? "")?.[1] ?? null;
+    this.#pidFile = join(options.runDir, `keepalived-${options.part}.pid`);
+    this.#log = join(options.runDir, `keepalived-${options.part}.log`);
   }
 
   /**
-   * Has keepalived read a configuration without using it.
+   * Has keepalived read a file without using it.
+   * @param command where it is read: in the tenant's namespace, or outside of any
    * @throws {KeepalivedError} with keepalived's own words when it refuses
    */
-  async check(text: string): Promise<void> {
-    await this.#install();
-    const { binary, runDir, scriptUser } = this.#options;
-    const candidate = join(runDir, "checkers.conf.new");
-    // 2.2 ends itself in a mere check when a command is to run as somebody else (notify.c, check_script_secure)
-    const checked = text.replace(`script_user ${scriptUser}\n`, "script_user root\n");
-    try {
-      await writeFileAtomic(candidate, checked, { mode: 0o600 });
-      const result = await execa(binary, ["-t", "-C", "-f", candidate], {
-        reject: false,
-        timeout: 30_000,
-        stdin: "ignore",
-        all: true,
-      });
-      const said = complaints(result.all ?? "");
-      if (result.failed && (result.exitCode !== 5 || said !== "")) {
-        throw new KeepalivedError(said || result.shortMessage || "keepalived failed");
-      }
-    } finally {
-      await rm(candidate, { force: true });
+  async check(file: string, where: "inside" | "outside"): Promise<void> {
+    const { binary, namespace, part } = this.#options;
+    const words = [binary, "--config-test", PARTS[part], `--use-file=${file}`];
+    const [command = binary, ...args] = where === "inside" ? wordsInside(namespace, words) : words;
+    const result = await execa(command, args, { reject: false, timeout: 30_000, stdin: "ignore", all: true });
+    const said = complaints(result.all ?? "");
+    if (result.failed && (result.exitCode !== 5 || said !== "")) {
+      throw new KeepalivedError(said || result.shortMessage || "keepalived failed");
     }
   }
 
@@ -87,22 +78,22 @@ export class Keepalived {
 
   /** Starts it on the file in place. @throws {KeepalivedError} with its last words */
   async start(): Promise<void> {
-    await this.#install();
-    const { binary, namespace, configFile, runDir } = this.#options;
+    const { binary, namespace, configFile, runDir, part, words = [] } = this.#options;
     const offset = await this.#logLength();
     const log = openSync(this.#log, "a", 0o600);
+    const childFile = join(runDir, `keepalived-${part}-child.pid`);
     const [file, ...args] = wordsInside(namespace, [
       binary,
-      "--check",
-      "--dont-release-ipvs",
+      PARTS[part],
+      ...words,
       "--dont-fork",
       "--log-console",
       "--no-syslog",
       `--use-file=${configFile}`,
       `--pid=${this.#pidFile}`,
-      `--checkers_pid=${join(runDir, "keepalived-checkers-child.pid")}`,
+      `--${part}_pid=${childFile}`,
     ]);
-    await rm(this.#pidFile, { force: true });
+    for (const each of [this.#pidFile, childFile]) await rm(each, { force: true });
     // not execa: it ties a child to the life of its parent, and keepalived is to outlive the agent
     const child = spawn(file, args, { detached: true, stdio: ["ignore", log, log], cwd: "/" });
     closeSync(log);
@@ -117,7 +108,7 @@ export class Keepalived {
     await this.#awaitWords("Startup complete", offset, () => ended);
   }
 
-  /** Has it read its file again. Members that stay are neither removed nor checked anew. @throws {KeepalivedError} */
+  /** Has it read its file again. @throws {KeepalivedError} */
   async reload(): Promise<void> {
     const pid = await this.pid();
     if (pid === null) throw new KeepalivedError("keepalived is gone");
@@ -126,7 +117,7 @@ export class Keepalived {
     await this.#awaitWords("Reload complete", offset, () => false);
   }
 
-  /** Ends it, if it runs. IPVS's table stays. */
+  /** Ends it, if it runs. */
   async stop(): Promise<void> {
     const pid = await this.pid();
     if (pid === null) return;
@@ -139,24 +130,9 @@ export class Keepalived {
     process.kill(pid, "SIGKILL");
   }
 
-  /** Keeps its log from growing without end, and forgets what was counted of members that are gone. */
-  async tidy(): Promise<void> {
+  /** Keeps its log from growing without end. */
+  async trimLog(): Promise<void> {
     if ((await this.#logLength()) > MAX_LOG) await truncate(this.#log);
-    const config = await readFile(this.#options.configFile, "utf8").catch(() => null);
-    if (config === null) return;
-    const folder = join(this.#options.runDir, "checks");
-    for (const name of await readdir(folder).catch(() => [])) {
-      if (!config.includes(`/${name}"`)) await rm(join(folder, name), { force: true });
-    }
-  }
-
-  /** The command for checks, and the folder for what it counts. */
-  async #install(): Promise<void> {
-    const { runDir, scriptUser } = this.#options;
-    await writeFileAtomic(join(runDir, "check-member"), CHECK_MEMBER, { mode: 0o755 });
-    const folder = join(runDir, "checks");
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    await chown(folder, ...(await idsOf(scriptUser)));
   }
 
   async #awaitWords(words: string, offset: number, ended: () => boolean): Promise<void> {
@@ -177,16 +153,6 @@ export class Keepalived {
 
   async #logLength(): Promise<number> {
     return (await stat(this.#log).catch(() => null))?.size ?? 0;
-  }
-}
-
-async function idsOf(user: string): Promise<[number, number]> {
-  const id = async (option: string) => Number((await run(["id", option, user])).trim());
-  try {
-    return [await id("-u"), await id("-g")];
-  } catch (error) {
-    if (error instanceof CommandError) throw new KeepalivedError(`there is no user ${user} to run checks as`);
-    throw error;
   }
 }
 

@@ -4,7 +4,8 @@ import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import t, { type Test } from "tap";
-import { Keepalived, KeepalivedError } from "../../agent/dataplane/keepalived.ts";
+import { Checkers } from "../../agent/dataplane/checkers.ts";
+import { KeepalivedError } from "../../agent/dataplane/keepalived.ts";
 import { checkRules, RulesError } from "../../agent/dataplane/nftables.ts";
 import { layoutIn } from "../../templates/layout.ts";
 import { CHECKERS_CONF, NFTABLES_RULES, render } from "../../templates/render.ts";
@@ -20,8 +21,8 @@ async function folderOfRoot(t: Test): Promise<string> {
   return folder;
 }
 
-function keepalivedIn(folder: string): Keepalived {
-  return new Keepalived({
+function keepalivedIn(folder: string): Checkers {
+  return new Checkers({
     binary: "/usr/sbin/keepalived",
     namespace: "none",
     configFile: join(folder, "checkers.conf"),
@@ -66,6 +67,6 @@ t.test("both refuse what they don't understand, in their own words", async (t) =
 
 t.test("keepalived tells its version", async (t) => {
   t.match(await keepalivedIn("/nowhere").version(), /^2\.\d+\.\d+$/);
-  const none = new Keepalived({ binary: "/nowhere", namespace: "", configFile: "", runDir: "", scriptUser: "" });
+  const none = new Checkers({ binary: "/nowhere", namespace: "", configFile: "", runDir: "", scriptUser: "" });
   t.equal(await none.version(), null);
 });
