@@ -1,44 +1,29 @@
 /** The agent, put together: its API, the watch over the data plane, and the heartbeats. */
 import { mkdir, readFile } from "node:fs/promises";
-import { availableParallelism, loadavg, release, uptime } from "node:os";
-import { join } from "node:path";
+import { availableParallelism, loadavg, uptime } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import packageJson from "../package.json" with { type: "json" };
-import { memberFifo } from "../templates/keepalived.ts";
-import { layoutIn } from "../templates/layout.ts";
-import { CHECKERS_CONF, HAPROXY_CFG } from "../templates/render.ts";
 import { SpecError } from "../templates/spec.ts";
-import { Applier } from "./apply.ts";
-import { Checkers } from "./dataplane/checkers.ts";
-import { Haproxy } from "./dataplane/haproxy.ts";
-import { HaproxyDaemon } from "./dataplane/haproxy-daemon.ts";
-import { hasIpvs, Ipvs } from "./dataplane/ipvs.ts";
-import { IpvsDaemon } from "./dataplane/ipvs-daemon.ts";
-import { MemberEvents } from "./dataplane/member-events.ts";
-import { ping } from "./dataplane/ping.ts";
+import type { Applier } from "./apply.ts";
+import { DataPlane } from "./data-plane.ts";
 import { Heartbeats } from "./heartbeat.ts";
 import { parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
-import { IpvsWatch } from "./ipvs-watch.ts";
 import { metricsRegistry } from "./metrics.ts";
-import { Pinger } from "./pinger.ts";
 import type { AgentInfo, HeartbeatBody } from "./protocol.ts";
 import { AgentServer, RequestError, type Routes } from "./server.ts";
 import { type AgentSettings, SettingsError } from "./settings.ts";
-import { SpecFile, withoutKeys } from "./spec-file.ts";
-import { Watch } from "./watch.ts";
+import { withoutKeys } from "./spec-file.ts";
+import type { Watch } from "./watch.ts";
 
-const LOOK_INTERVAL = 1000;
 const RESUME_PAUSE = 1000;
 
 export class Agent {
   readonly #settings: AgentSettings;
   readonly #heartbeatKey: Buffer;
   readonly #log: Logger;
+  readonly #dataPlane: DataPlane;
   readonly #applier: Applier;
-  readonly #haproxy: Haproxy;
-  readonly #keepalived: Checkers;
-  readonly #memberEvents: MemberEvents;
   readonly #watch: Watch;
   #server: AgentServer | null = null;
   #heartbeats: Heartbeats | null = null;
@@ -53,60 +38,9 @@ export class Agent {
     this.#settings = settings;
     this.#heartbeatKey = heartbeatKey;
     this.#log = log;
-    const layout = layoutIn(settings.config_dir, settings.run_dir, { hardStopAfter: settings.hard_stop_after_s });
-    this.#haproxy = new Haproxy({
-      binary: settings.haproxy,
-      namespace: settings.namespace,
-      configFile: join(settings.config_dir, HAPROXY_CFG),
-      runDir: settings.run_dir,
-    });
-    this.#keepalived = new Checkers({
-      binary: settings.keepalived,
-      namespace: settings.namespace,
-      configFile: join(settings.config_dir, CHECKERS_CONF),
-      runDir: settings.run_dir,
-      scriptUser: layout.keepalived.scriptUser,
-    });
-    const ipvs = new Ipvs(settings.namespace);
-    this.#memberEvents = new MemberEvents(memberFifo(layout), () => void this.#watch.look());
-    const ipvsDaemon = new IpvsDaemon({
-      namespace: settings.namespace,
-      keepalived: this.#keepalived,
-      ipvs,
-      events: this.#memberEvents,
-      beforeChange: () => this.#watch.count(),
-      log,
-    });
-    this.#applier = new Applier({
-      amphoraId: settings.amphora_id,
-      namespace: settings.namespace,
-      layout,
-      specFile: new SpecFile(join(settings.state_dir, "spec.json"), heartbeatKey),
-      daemons: [
-        new HaproxyDaemon({ haproxy: this.#haproxy, layout, beforeReload: () => this.#watch.count(), log }),
-        ipvsDaemon,
-      ],
-      log,
-    });
-    this.#watch = new Watch({
-      applier: this.#applier,
-      haproxy: this.#haproxy,
-      pinger: new Pinger({
-        ping: (addresses, timeout) => ping(settings.namespace, addresses, timeout),
-        onChange: () => void this.#watch.look(),
-        log,
-      }),
-      ipvs: new IpvsWatch({
-        ipvs,
-        tend: (spec, table) => ipvsDaemon.tend(spec, table),
-        ledgerFile: join(settings.run_dir, "ipvs-counters.json"),
-        log,
-      }),
-      ledgerFile: join(settings.run_dir, "counters.json"),
-      interval: LOOK_INTERVAL,
-      onChange: () => this.#heartbeats?.hurry(),
-      log,
-    });
+    this.#dataPlane = new DataPlane({ settings, heartbeatKey, onChange: () => this.#heartbeats?.hurry(), log });
+    this.#applier = this.#dataPlane.applier;
+    this.#watch = this.#dataPlane.watch;
   }
 
   /**
@@ -130,7 +64,7 @@ export class Agent {
       log: this.#log,
     });
     // before anything looks at the data plane: the counters go on from where they were
-    await this.#watch.start();
+    await this.#dataPlane.start();
     // then the data plane: it needs no controller
     void this.#resume();
     await this.#server.listen(listen.address, listen.port);
@@ -142,8 +76,7 @@ export class Agent {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#heartbeats?.stop();
-    this.#memberEvents.close();
-    await Promise.all([this.#server?.close(), this.#watch.stop()]);
+    await Promise.all([this.#server?.close(), this.#dataPlane.stop()]);
   }
 
   /** Tries until the last spec runs again, or the controller has sent one. */
@@ -196,23 +129,12 @@ export class Agent {
 
   async #info(): Promise<AgentInfo> {
     const { mem } = await import("systeminformation");
-    const [memory, haproxy, keepalived, ipVs] = await Promise.all([
-      mem(),
-      this.#haproxy.version(),
-      this.#keepalived.version(),
-      hasIpvs(),
-    ]);
+    const [memory, { versions, capabilities }] = await Promise.all([mem(), this.#dataPlane.abilities()]);
     return {
       amphora_id: this.#settings.amphora_id,
       revision: this.#applier.running?.revision ?? 0,
-      versions: {
-        agent: packageJson.version,
-        haproxy,
-        ...(keepalived === null ? {} : { keepalived }),
-        node: process.version.slice(1),
-        kernel: release(),
-      },
-      capabilities: { ip_vs: ipVs && keepalived !== null },
+      versions: { agent: packageJson.version, node: process.version.slice(1), ...versions },
+      capabilities,
       host: {
         load: loadavg(),
         cpus: availableParallelism(),

@@ -55,7 +55,7 @@ export class Applier {
       const started = performance.now();
       const spec = parseSpec(document);
       this.#admit(spec);
-      const how = await this.#bringAbout(spec);
+      const how = await this.#bringAbout(spec, false);
       const answer = { revision: spec.revision, how, duration_ms: Math.round(performance.now() - started) };
       this.#options.log.info(answer, "spec applied");
       return answer;
@@ -72,7 +72,7 @@ export class Applier {
       if (document === null) return false;
       const spec = parseSpec(document);
       this.#persisted = spec;
-      const how = await this.#bringAbout(spec);
+      const how = await this.#bringAbout(spec, true);
       this.#options.log.info({ revision: spec.revision, how }, "came back to the last spec");
       return true;
     });
@@ -118,13 +118,14 @@ export class Applier {
     }
   }
 
-  async #bringAbout(spec: AmphoraSpec): Promise<ApplyWay> {
+  async #bringAbout(spec: AmphoraSpec, resumed: boolean): Promise<ApplyWay> {
     const { daemons, layout, namespace, specFile } = this.#options;
     const next = { spec, files: render(spec, layout) };
     const change = {
       running: this.#running,
       next,
       inPlace: await readFiles(layout, next.files, this.#running?.files ?? new Map()),
+      resumed,
     };
     const prepared: Prepared[] = [];
     for (const daemon of daemons) prepared.push(await daemon.prepare(change));

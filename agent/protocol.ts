@@ -53,6 +53,12 @@ export type AgentInfo = z.output<typeof agentInfo>;
 
 export const MEMBER_STATES = ["UP", "DOWN", "DRAIN", "MAINT", "NO_CHECK"] as const;
 export const LISTENER_STATES = ["OPEN", "FULL", "DOWN"] as const;
+/**
+ * What an amphora is in its VRRP group. FAULT: its interface is down, or HAProxy does not serve; DOWN: keepalived does not
+ * run; WAITING: it was away, and waits to be brought up to date; STANDBY: it was told not to hold the VIPs.
+ */
+export const VRRP_STATES = ["MASTER", "BACKUP", "FAULT", "DOWN", "WAITING", "STANDBY"] as const;
+export type VrrpState = (typeof VRRP_STATES)[number];
 export type MemberState = (typeof MEMBER_STATES)[number];
 export type ListenerState = (typeof LISTENER_STATES)[number];
 
@@ -62,8 +68,10 @@ export const healthReport = z.object({
   listeners: z.record(z.string(), z.enum(LISTENER_STATES)),
   /** pool id -> member id -> state */
   pools: z.record(z.string(), z.record(z.string(), z.enum(MEMBER_STATES))),
-  /** absent: alone. Who is master, by its own address: this one, or the one that it hears; null: nobody */
-  vrrp: z.object({ state: z.enum(["MASTER", "BACKUP", "FAULT"]), master: z.string().nullable() }).optional(),
+  /** absent: alone */
+  vrrp: z.object({ state: z.enum(VRRP_STATES) }).optional(),
+  /** whether each of the other replicas serves, as seen from here; absent: there are none */
+  replicas: z.record(z.string(), z.boolean()).optional(),
 });
 export type HealthReport = z.output<typeof healthReport>;
 

@@ -38,6 +38,12 @@ export const agentSettings = z
       .default(INSTANCE_LAYOUT.haproxy.hardStopAfter)
       .describe("how long an old HAProxy worker may go on serving its connections after a reload"),
     keepalived: path.default("/usr/sbin/keepalived"),
+    catch_up_limit_ms: z
+      .int()
+      .min(0)
+      .max(600_000)
+      .default(15_000)
+      .describe("how long an amphora that was away waits for a controller before it may hold the VIPs again"),
   })
   .superRefine(({ listen, controllers }, context) => {
     controllers.forEach(({ address }, i) => {

@@ -9,6 +9,7 @@ import type { Haproxy } from "./dataplane/haproxy.ts";
 import { removalsOf } from "./dataplane/haproxy-runtime.ts";
 import { HaproxyError } from "./dataplane/haproxy-socket.ts";
 import type { StatRow } from "./dataplane/haproxy-stats.ts";
+import type { GroupWatch } from "./group-watch.ts";
 import type { IpvsWatch } from "./ipvs-watch.ts";
 import { Pinger } from "./pinger.ts";
 import type { Counters, HealthReport, StatsReport } from "./protocol.ts";
@@ -19,6 +20,7 @@ export interface WatchOptions {
   readonly haproxy: Haproxy;
   readonly pinger: Pinger;
   readonly ipvs: IpvsWatch;
+  readonly group: GroupWatch;
   /** where the counters outlive the agent */
   readonly ledgerFile: string;
   /** ms between two looks */
@@ -124,8 +126,9 @@ export class Watch {
     const rows = stats?.rows.get(stats.worker) ?? null;
     const health = healthOf(spec, rows !== null && (await this.#tell(spec, rows)) ? await this.#rows() : rows);
     const ipvsAnswers = await this.#options.ipvs.look(spec, health);
+    const groupAnswers = await this.#options.group.look(spec, health);
     this.#health = health;
-    return stats !== null && ipvsAnswers;
+    return stats !== null && ipvsAnswers && groupAnswers;
   }
 
   /** Tells HAProxy what it does not know by itself. @returns whether there was anything */

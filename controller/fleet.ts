@@ -9,6 +9,7 @@ import { Health } from "./health/health.ts";
 import { HeartbeatReceiver } from "./health/receiver.ts";
 import { Amphorae } from "./reconcile/amphorae.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
+import { Serving } from "./reconcile/serving.ts";
 import { sweep } from "./reconcile/sweep.ts";
 import type { Settings } from "./settings.ts";
 import type { Store } from "./store/database.ts";
@@ -51,6 +52,11 @@ export class Fleet {
       heartbeatIntervalMs,
       certificateDays: settings["certificate-days"],
       bootLimit: settings["boot-limit-s"] * 1000,
+      log,
+    });
+    const serving = new Serving({
+      store,
+      client,
       advertIntervalMs: settings["vrrp-advert-ms"],
       forwarding: settings["replica-forwarding"],
       log,
@@ -59,6 +65,7 @@ export class Fleet {
       store,
       settling,
       amphorae,
+      serving,
       network,
       concurrency: settings.concurrency,
       pendingLimit: settings["pending-limit-s"] * 1000,

@@ -2,6 +2,7 @@
 import { loadTemplate } from "./engine.ts";
 import { type BackendView, backendViews } from "./haproxy/backend.ts";
 import { type FrontendView, frontendViews } from "./haproxy/frontend.ts";
+import { type GroupView, groupView } from "./haproxy/group.ts";
 import { activeListeners } from "./haproxy/names.ts";
 import type { Layout } from "./layout.ts";
 import type { AmphoraSpec } from "./spec.ts";
@@ -10,14 +11,19 @@ export { backendsOf, poolOfBackend } from "./haproxy/names.ts";
 
 /** Everything that haproxy.cfg says of a spec, whatever the layout. */
 export interface HaproxyView {
+  readonly group: GroupView | null;
   readonly frontends: readonly FrontendView[];
   readonly backends: readonly BackendView[];
 }
 
-const template = loadTemplate<HaproxyView & { layout: Layout }>("haproxy", "haproxy.cfg", ["frontend", "backend"]);
+const template = loadTemplate<HaproxyView & { layout: Layout }>("haproxy", "haproxy.cfg", [
+  "group",
+  "frontend",
+  "backend",
+]);
 
 export function haproxyView(spec: AmphoraSpec): HaproxyView {
-  return { frontends: frontendViews(spec), backends: backendViews(spec) };
+  return { group: groupView(spec), frontends: frontendViews(spec), backends: backendViews(spec) };
 }
 
 /** The text of haproxy.cfg. */

@@ -6,7 +6,9 @@ import { ipvsServices } from "./ipvs.ts";
 import { renderCheckers } from "./keepalived.ts";
 import { INSTANCE_LAYOUT, type Layout } from "./layout.ts";
 import { renderNftables } from "./nftables.ts";
+import { renderReplicas } from "./replicas.ts";
 import type { AmphoraSpec } from "./spec.ts";
+import { renderVrrp } from "./vrrp.ts";
 
 export interface RenderedFile {
   readonly content: string;
@@ -24,7 +26,9 @@ export const HAPROXY_CFG = `${HAPROXY_FOLDER}haproxy.cfg`;
 export const CERTIFICATES_FOLDER = "certificates/";
 export const KEEPALIVED_FOLDER = "keepalived/";
 export const CHECKERS_CONF = `${KEEPALIVED_FOLDER}checkers.conf`;
+export const VRRP_CONF = `${KEEPALIVED_FOLDER}vrrp.conf`;
 export const NFTABLES_FOLDER = "nftables/";
+export const REPLICAS_RULES = `${NFTABLES_FOLDER}replicas.nft`;
 export const NFTABLES_RULES = `${NFTABLES_FOLDER}amphora.nft`;
 /** Every folder that files are rendered to. What else is in there is removed. */
 export const RENDERED_FOLDERS = [HAPROXY_FOLDER, CERTIFICATES_FOLDER, KEEPALIVED_FOLDER, NFTABLES_FOLDER];
@@ -38,6 +42,7 @@ export function render(spec: AmphoraSpec, layout: Layout = INSTANCE_LAYOUT): Ren
     [HAPROXY_CFG, { content: renderHaproxy(spec, layout), mode: 0o600 }],
     ...[...tlsFiles(spec)].map(([name, file]) => [CERTIFICATES_FOLDER + name, file] as const),
     ...ipvsFiles(spec, layout),
+    ...groupFiles(spec, layout),
   ]);
 }
 
@@ -47,6 +52,16 @@ function ipvsFiles(spec: AmphoraSpec, layout: Layout): [path: string, file: Rend
   return [
     [CHECKERS_CONF, { content: renderCheckers(spec, layout), mode: 0o600 }],
     [NFTABLES_RULES, { content: renderNftables(spec), mode: 0o600 }],
+  ];
+}
+
+/** None when the amphora is alone. */
+function groupFiles(spec: AmphoraSpec, layout: Layout): [path: string, file: RenderedFile][] {
+  const vrrp = renderVrrp(spec, layout);
+  const replicas = renderReplicas(spec);
+  return [
+    ...(vrrp === null ? [] : [[VRRP_CONF, { content: vrrp, mode: 0o600 }] as [string, RenderedFile]]),
+    ...(replicas === null ? [] : [[REPLICAS_RULES, { content: replicas, mode: 0o600 }] as [string, RenderedFile]]),
   ];
 }
 

@@ -34,16 +34,7 @@ export class Checkers {
    */
   async check(text: string): Promise<void> {
     await this.#install();
-    const { runDir, scriptUser } = this.#options;
-    const candidate = join(runDir, "checkers.conf.new");
-    // 2.2 ends itself in a mere check when a command is to run as somebody else (notify.c, check_script_secure)
-    const checked = text.replace(`script_user ${scriptUser}\n`, "script_user root\n");
-    try {
-      await writeFileAtomic(candidate, checked, { mode: 0o600 });
-      await this.#keepalived.check(candidate, "outside");
-    } finally {
-      await rm(candidate, { force: true });
-    }
+    await this.#keepalived.check(text, "outside");
   }
 
   /** The process, or null when it does not run. */

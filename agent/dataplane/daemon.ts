@@ -18,6 +18,8 @@ export interface Change {
   readonly next: Rendered;
   /** what stands on disk now, at the paths of `next` and `running`; a file that is missing there is missing here */
   readonly inPlace: RenderedFiles;
+  /** whether the next spec is what was applied last before a restart: the controller may want another one by now */
+  readonly resumed: boolean;
 }
 
 export interface Daemon {

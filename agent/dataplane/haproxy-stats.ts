@@ -51,15 +51,20 @@ const STATE = {
   backend: 1,
   server: 3,
   address: 4,
+  operational: 5,
   admin: 6,
   weight: 7,
   configuredWeight: 8,
+  checkResult: 11,
   port: 18,
   checkPort: 21,
   checkAddress: 22,
   agentAddress: 23,
   agentPort: 24,
 } as const;
+/** Of srv_op_state and srv_check_result. */
+const RUNNING = "2";
+const CHECKED = ["2", "3"];
 /** Of srv_admin_state: in maintenance for whatever reason, and thus not checked. */
 const MAINTENANCE = 0x27;
 
@@ -90,6 +95,22 @@ export function stateForReload(state: string, next: AmphoraSpec): string {
     }
   }
   return `${lines.join("\n")}\n`;
+}
+
+/**
+ * Whether each server is up, by its name; null: it has not been checked yet.
+ * @param state answer to `show servers state`
+ */
+export function parseChecks(state: string): Map<string, boolean | null> {
+  const found = new Map<string, boolean | null>();
+  for (const line of state.split("\n")) {
+    const cells = line.split(" ");
+    const name = cells[STATE.server];
+    if (line.startsWith("#") || name === undefined) continue;
+    const checked = CHECKED.includes(cells[STATE.checkResult] ?? "");
+    found.set(name, checked ? cells[STATE.operational] === RUNNING : null);
+  }
+  return found;
 }
 
 function isAt(cells: readonly string[], member: MemberSpec): boolean {

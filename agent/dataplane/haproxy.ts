@@ -6,9 +6,10 @@ import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
+import { REPLICAS_BACKEND } from "../../templates/haproxy/group.ts";
 import type { AmphoraSpec } from "../../templates/spec.ts";
 import { ask, type Command, HaproxyError, type Processes, showProcesses, tell } from "./haproxy-socket.ts";
-import { parseStat, SHOW_STAT, type StatRow, stateForReload } from "./haproxy-stats.ts";
+import { parseChecks, parseStat, SHOW_STAT, type StatRow, stateForReload } from "./haproxy-stats.ts";
 import { type Endpoint, strangersOn } from "./sockets.ts";
 
 /** A new worker binds and answers well within this, or never (ms). */
@@ -33,13 +34,14 @@ export type WorkerStats = ReadonlyMap<number | string, readonly StatRow[]>;
 
 export class Haproxy {
   readonly #options: HaproxyOptions;
-  readonly #master: string;
+  /** where the master listens */
+  readonly masterSocket: string;
   readonly #pidFile: string;
   readonly #log: string;
 
   constructor(options: HaproxyOptions) {
     this.#options = options;
-    this.#master = `${options.runDir}/haproxy-master.sock`;
+    this.masterSocket = `${options.runDir}/haproxy-master.sock`;
     this.#pidFile = `${options.runDir}/haproxy.pid`;
     this.#log = `${options.runDir}/haproxy.log`;
   }
@@ -70,7 +72,7 @@ export class Haproxy {
 
   async #processesNow(): Promise<Processes | null> {
     try {
-      return await showProcesses(this.#master, 2000);
+      return await showProcesses(this.masterSocket, 2000);
     } catch (error) {
       if (error instanceof HaproxyError) return null;
       throw error;
@@ -103,7 +105,7 @@ export class Haproxy {
       "-f",
       configFile,
       "-S",
-      `${this.#master},mode,600`,
+      `${this.masterSocket},mode,600`,
     ];
     // not execa: it ties a child to the life of its parent, and HAProxy is to outlive the agent
     const child = spawn("nsenter", args, { detached: true, stdio: ["ignore", log, log], cwd: "/" });
@@ -134,9 +136,9 @@ export class Haproxy {
    * @throws {HaproxyError} when the new worker failed, with its words; then the old worker still serves
    */
   async reload(next: AmphoraSpec): Promise<void> {
-    const before = await showProcesses(this.#master);
+    const before = await showProcesses(this.masterSocket);
     const handsOver = await this.#canHandOver();
-    await this.#saveState(stateForReload(await ask(this.#master, "@1 show servers state"), next));
+    await this.#saveState(stateForReload(await ask(this.masterSocket, "@1 show servers state"), next));
     const offset = await this.#logLength();
     process.kill(before.master, "SIGUSR2");
     const deadline = Date.now() + START_LIMIT;
@@ -160,7 +162,7 @@ export class Haproxy {
   async #canHandOver(): Promise<boolean> {
     const state = await this.#tables();
     if (state !== "awaited") return state === "complete";
-    const tables = await ask(this.#master, "@1 show table");
+    const tables = await ask(this.masterSocket, "@1 show table");
     return /used:[1-9]/.test(tables) && (await this.#tablesComplete());
   }
 
@@ -176,7 +178,7 @@ export class Haproxy {
 
   /** Whether the serving worker still waits for others' tables; null when there is no answer. */
   async #tables(): Promise<"awaited" | "complete" | null> {
-    const answer = await ask(this.#master, "@1 show peers").catch(() => "");
+    const answer = await ask(this.masterSocket, "@1 show peers").catch(() => "");
     const flags = /id=amphora .*?flags=0x([0-9a-f]+)/s.exec(answer)?.[1];
     if (flags === undefined) return null;
     return (Number.parseInt(flags, 16) & RESYNC_FINISHED) === RESYNC_FINISHED ? "complete" : "awaited";
@@ -189,21 +191,33 @@ export class Haproxy {
 
   /** Changes the running worker. @throws {HaproxyError} when a command was refused; earlier ones have taken effect */
   async change(commands: readonly Command[]): Promise<void> {
-    await tell(this.#master, commands);
+    await tell(this.masterSocket, commands);
   }
 
   /** Statistics of every worker. @throws {HaproxyError} when the master or the serving worker does not answer */
   async stats(): Promise<{ worker: number; rows: WorkerStats }> {
-    const processes = await showProcesses(this.#master);
+    const processes = await showProcesses(this.masterSocket);
     if (processes.worker === null) throw new HaproxyError("HAProxy has no worker");
     const rows = new Map([
-      [processes.worker, parseStat(await ask(this.#master, `@!${processes.worker} ${SHOW_STAT}`))],
+      [processes.worker, parseStat(await ask(this.masterSocket, `@!${processes.worker} ${SHOW_STAT}`))],
     ]);
     for (const old of processes.oldWorkers) {
-      const answer = await ask(this.#master, `@!${old} ${SHOW_STAT}`).catch(() => "");
+      const answer = await ask(this.masterSocket, `@!${old} ${SHOW_STAT}`).catch(() => "");
       rows.set(old, parseStat(answer));
     }
     return { worker: processes.worker, rows };
+  }
+
+  /**
+   * Whether each of the other replicas serves, by amphora id; null: it has not been checked yet. Empty when HAProxy does
+   * not answer.
+   */
+  async replicas(): Promise<Map<string, boolean | null>> {
+    const answer = await ask(this.masterSocket, `@1 show servers state ${REPLICAS_BACKEND}`).catch((error: unknown) => {
+      if (error instanceof HaproxyError) return "";
+      throw error;
+    });
+    return parseChecks(answer);
   }
 
   /** Ends a master that runs but does not answer: two at once would share the listening ports. */
@@ -219,7 +233,7 @@ export class Haproxy {
     for (let tries = 0; tries < 10; tries++) {
       const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => null);
       if (command === null) return null;
-      if (command !== "") return command.includes(this.#master) ? pid : null;
+      if (command !== "") return command.includes(this.masterSocket) ? pid : null;
       // it is a zombie, or in the midst of execve(2), as a master is twice in each reload
       await sleep(POLL);
     }

@@ -8,6 +8,7 @@ import { readFile, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
+import writeFileAtomic from "write-file-atomic";
 import { wordsInside } from "./inside.ts";
 
 /** keepalived did not start, or refuses a configuration; the message holds what it said. */
@@ -53,18 +54,26 @@ export class Keepalived {
   }
 
   /**
-   * Has keepalived read a file without using it.
-   * @param command where it is read: in the tenant's namespace, or outside of any
+   * Has keepalived read a configuration without using it.
+   * @param where it is read: among the tenant's interfaces, or outside of any tenant's namespace
    * @throws {KeepalivedError} with keepalived's own words when it refuses
    */
-  async check(file: string, where: "inside" | "outside"): Promise<void> {
-    const { binary, namespace, part } = this.#options;
-    const words = [binary, "--config-test", PARTS[part], `--use-file=${file}`];
+  async check(text: string, where: "inside" | "outside"): Promise<void> {
+    const { binary, namespace, part, runDir } = this.#options;
+    const candidate = join(runDir, `${part}.conf.new`);
+    // 2.2 ends itself in a mere check when a command is to run as somebody else (notify.c, check_script_secure)
+    const checked = text.replace(/^( *script_user) .*$/m, "$1 root");
+    const words = [binary, "--config-test", PARTS[part], `--use-file=${candidate}`];
     const [command = binary, ...args] = where === "inside" ? wordsInside(namespace, words) : words;
-    const result = await execa(command, args, { reject: false, timeout: 30_000, stdin: "ignore", all: true });
-    const said = complaints(result.all ?? "");
-    if (result.failed && (result.exitCode !== 5 || said !== "")) {
-      throw new KeepalivedError(said || result.shortMessage || "keepalived failed");
+    try {
+      await writeFileAtomic(candidate, checked, { mode: 0o600 });
+      const result = await execa(command, args, { reject: false, timeout: 30_000, stdin: "ignore", all: true });
+      const said = complaints(result.all ?? "");
+      if (result.failed && (result.exitCode !== 5 || said !== "")) {
+        throw new KeepalivedError(said || result.shortMessage || "keepalived failed");
+      }
+    } finally {
+      await rm(candidate, { force: true });
     }
   }
 

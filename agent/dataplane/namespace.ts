@@ -5,6 +5,7 @@ import { execa } from "execa";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import type { AmphoraSpec, InterfaceSpec } from "../../templates/spec.ts";
+import { interfaceOf } from "../../templates/vips.ts";
 
 const COMMAND_LIMIT = 10_000;
 
@@ -48,7 +49,7 @@ export async function applyNetwork(namespace: string, spec: AmphoraSpec, patienc
   }
   const plan = networkPlan(await links(["-n", namespace]), await routes(namespace), spec);
   if (plan.length === 0) return;
-  await sysctl(namespace, spec.interfaces);
+  await sysctl(namespace, spec);
   await ip(["-n", namespace, "-batch", "-"], `${plan.join("\n")}\n`);
 }
 
@@ -80,31 +81,23 @@ async function adopt(namespace: string, wanted: InterfaceSpec): Promise<boolean>
 /**
  * The lines for `ip -batch` that turn what is into what the spec wants; none when it is so already. Links come up last:
  * the kernel then announces every address to the neighbours (arp_notify, ndisc_notify), so that a VIP that moved here
- * is found at once.
+ * is found at once. With VRRP, VIPs on the tenant's interfaces are keepalived's to add and remove; replicas have them on
+ * the loopback interface besides, where nobody asks for them.
  */
 export function networkPlan(actual: readonly Link[], actualRoutes: readonly Route[], spec: AmphoraSpec): string[] {
-  const plan: string[] = [];
+  const plan = loopbackPlan(actual, spec);
   spec.interfaces.forEach((wanted) => {
     const now = actual.find((each) => each.ifname === wanted.name);
     const own = wanted.addresses.map(canonicalPrefix);
-    const vips = spec.vips
-      .filter((vip) => interfaceOf(vip, spec.interfaces) === wanted)
-      .map((vip) => canonicalPrefix(`${vip}/${vip.includes(":") ? 128 : 32}`));
-    const addresses = new Set([...own, ...vips]);
-    const present = new Set(
-      (now?.addr_info ?? [])
-        .filter((each) => each.scope === "global" && each.local !== undefined)
-        .map((each) => canonicalPrefix(`${each.local}/${each.prefixlen}`)),
-    );
+    const vips = spec.vips.filter((vip) => interfaceOf(vip, spec.interfaces) === wanted).map(hostPrefix);
+    const addresses = new Set(spec.vrrp === null ? [...own, ...vips] : own);
+    const present = globalAddresses(now);
+    if (spec.vrrp !== null) for (const vip of vips) present.delete(vip);
     const up = now?.flags.includes("UP") ?? false;
     const missing = [...addresses].filter((each) => !present.has(each));
     if (now?.mtu !== wanted.mtu) plan.push(`link set ${wanted.name} mtu ${wanted.mtu}`);
     // first the new ones: with its last address an interface loses its routes
-    for (const each of missing) {
-      // a VIP is for clients to connect to: deprecated, it is never the source of a connection to a member (RFC 6724, 5)
-      const options = each.includes(":") ? ` nodad${own.includes(each) ? "" : " preferred_lft 0"}` : "";
-      plan.push(`address add ${each} dev ${wanted.name}${options}`);
-    }
+    for (const each of missing) plan.push(addition(each, wanted.name, own.includes(each)));
     for (const each of present) if (!addresses.has(each)) plan.push(`address del ${each} dev ${wanted.name}`);
     if (!up) plan.push(`link set ${wanted.name} up`);
 
@@ -125,14 +118,33 @@ export function networkPlan(actual: readonly Link[], actualRoutes: readonly Rout
   return plan;
 }
 
-/** Where a VIP stands: the interface with an address of its subnet, or else the first one. */
-function interfaceOf(vip: string, interfaces: readonly InterfaceSpec[]): InterfaceSpec | undefined {
-  const address = ipaddr.parse(vip);
-  const inSubnet = (prefix: string) => {
-    const [network, length] = ipaddr.parseCIDR(prefix);
-    return network.kind() === address.kind() && address.match(network, length);
-  };
-  return interfaces.find(({ addresses }) => addresses.some(inSubnet)) ?? interfaces[0];
+/** Replicas accept what is for the VIPs whoever holds them. Nothing else is on the loopback interface but its own addresses. */
+function loopbackPlan(actual: readonly Link[], { replicas, vips }: AmphoraSpec): string[] {
+  const present = globalAddresses(actual.find(({ ifname }) => ifname === "lo"));
+  const wanted = new Set(replicas === null ? [] : vips.map(hostPrefix));
+  return [
+    ...[...wanted].filter((each) => !present.has(each)).map((each) => addition(each, "lo", false)),
+    ...[...present].filter((each) => !wanted.has(each)).map((each) => `address del ${each} dev lo`),
+  ];
+}
+
+function globalAddresses(link: Link | undefined): Set<string> {
+  const all = link?.addr_info ?? [];
+  return new Set(
+    all
+      .filter((each) => each.scope === "global" && each.local !== undefined)
+      .map((each) => canonicalPrefix(`${each.local}/${each.prefixlen}`)),
+  );
+}
+
+/** @param isOwn a VIP is for clients to connect to: deprecated, it is never a connection's source (RFC 6724, 5) */
+function addition(address: string, device: string, isOwn: boolean): string {
+  const options = address.includes(":") ? ` nodad${isOwn ? "" : " preferred_lft 0"}` : "";
+  return `address add ${address} dev ${device}${options}`;
+}
+
+function hostPrefix(address: string): string {
+  return canonicalPrefix(`${address}/${address.includes(":") ? 128 : 32}`);
 }
 
 function routePrefix({ dst, gateway = "" }: Route): string {
@@ -158,7 +170,7 @@ function canonicalPrefix(text: string): string {
 }
 
 /** Settings of the namespace that a load balancer needs before its links come up. */
-async function sysctl(namespace: string, interfaces: readonly InterfaceSpec[]): Promise<void> {
+async function sysctl(namespace: string, { interfaces, replicas }: AmphoraSpec): Promise<void> {
   const settings = interfaces.flatMap(({ name }) => [
     // announce addresses when the link comes up (Documentation/networking/ip-sysctl.rst)
     `net.ipv4.conf.${name}.arp_notify=1`,
@@ -167,10 +179,16 @@ async function sysctl(namespace: string, interfaces: readonly InterfaceSpec[]): 
     `net.ipv4.conf.${name}.promote_secondaries=1`,
     // addresses and routes come from the spec alone
     `net.ipv6.conf.${name}.accept_ra=0`,
+    // an address is answered for on its own interface only: replicas have the VIPs on the loopback interface
+    `net.ipv4.conf.${name}.arp_ignore=1`,
+    `net.ipv4.conf.${name}.arp_announce=2`,
+    // clients' packets come to a replica by way of another one
+    ...(replicas === null ? [] : [`net.ipv4.conf.${name}.rp_filter=0`]),
     // a VIP's listener may be bound before the VIP is here
     "net.ipv4.ip_nonlocal_bind=1",
     "net.ipv6.ip_nonlocal_bind=1",
   ]);
+  if (replicas !== null) settings.push("net.ipv4.conf.all.rp_filter=0");
   await run("nsenter", [`--net=/run/netns/${namespace}`, "--", "sysctl", "-q", "-e", "-w", ...settings]);
 }
 

@@ -16,6 +16,7 @@ import {
   statsReport,
 } from "../../agent/protocol.ts";
 import type { AmphoraSpecInput, SpecProblem } from "../../templates/spec.ts";
+import type { Amphora } from "../model/amphora.ts";
 
 /** The agent could not be reached, or not understood, in time: worth another try. */
 export class UnreachableError extends Error {
@@ -39,6 +40,11 @@ export class RefusedError extends Error {
 export interface AgentAddress {
   readonly amphoraId: string;
   readonly address: string;
+}
+
+/** Where an amphora's agent is, as its row tells. */
+export function addressOf(row: Pick<Amphora, "id" | "lb_network_ip">): AgentAddress {
+  return { amphoraId: row.id, address: row.lb_network_ip ?? "" };
 }
 
 const QUICK = 3000;

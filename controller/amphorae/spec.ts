@@ -17,10 +17,17 @@ export interface Standing {
   /** its own, on the subnets that `subnetsOf` names, in that order */
   readonly ports: readonly Port[];
   /** every amphora that serves, this one among them, each at its port on the VIP's subnet */
-  readonly group: readonly { readonly id: string; readonly port: Port }[];
+  readonly group: readonly GroupMember[];
+  /** whether it is to hold the VIPs no more: it is about to go */
+  readonly standby: boolean;
   readonly topology: Topology;
   readonly advertIntervalMs: number;
   readonly forwarding: "DIRECT" | "TUNNEL";
+}
+
+export interface GroupMember {
+  readonly amphora: Pick<Amphora, "id" | "vrrp_priority" | "retiring">;
+  readonly port: Port;
 }
 
 /** The subnets that an amphora needs an address on: the VIP's first, those of further VIPs, those that members name. */
@@ -65,16 +72,23 @@ function isWayOut(ports: readonly Port[], index: number): boolean {
   return ports.findIndex((each) => isV6(each) === isV6(ports[index])) === index;
 }
 
-function vrrpSpec({ amphora, group, advertIntervalMs }: Standing): AmphoraSpecInput["vrrp"] {
-  const { vrrp_id, vrrp_priority } = amphora;
+function vrrpSpec({ amphora, group, advertIntervalMs, standby }: Standing): AmphoraSpecInput["vrrp"] {
+  const { id, vrrp_id, vrrp_priority } = amphora;
   if (vrrp_id === null || vrrp_priority === null) return null;
-  const peers = group.filter(({ id }) => id !== amphora.id).map(({ port }) => port.address);
-  return { id: vrrp_id, priority: vrrp_priority, advert_interval_ms: advertIntervalMs, peers };
+  const others = group.filter((each) => each.amphora.id !== id);
+  const peers = others.map((each) => ({ amphora_id: each.amphora.id, address: each.port.address }));
+  return { id: vrrp_id, priority: vrrp_priority, advert_interval_ms: advertIntervalMs, peers, standby };
 }
 
-function replicasSpec({ topology, forwarding, group }: Standing): AmphoraSpecInput["replicas"] {
-  if (topology !== "ACTIVE_ACTIVE") return null;
-  const members = group.map(({ id, port }) => ({ amphora_id: id, address: port.address, mac: port.mac }));
+/** One that is about to go has its own slot for itself until then; among the others it is its successor's. */
+function replicasSpec({ topology, forwarding, group, amphora: self }: Standing): AmphoraSpecInput["replicas"] {
+  if (topology !== "ACTIVE_ACTIVE" || self.vrrp_priority === null) return null;
+  const staying = group.filter(({ amphora }) =>
+    amphora.id === self.id ? true : !amphora.retiring && amphora.vrrp_priority !== self.vrrp_priority,
+  );
+  const members = staying.flatMap(({ amphora: { id, vrrp_priority: slot }, port: { address, mac } }) =>
+    slot === null ? [] : [{ amphora_id: id, slot, address, mac }],
+  );
   return { forwarding, members };
 }
 

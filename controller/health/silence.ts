@@ -3,7 +3,7 @@
  * fault is more likely here: nothing is replaced until most of them speak again.
  */
 import type { Logger } from "pino";
-import type { AgentClient } from "../amphorae/client.ts";
+import { type AgentClient, addressOf } from "../amphorae/client.ts";
 import { type Amphora, amphora } from "../model/amphora.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
 import type { Store } from "../store/database.ts";
@@ -134,14 +134,20 @@ export class SilenceWatch {
     await this.#replace(row, silentFor);
   }
 
-  /** Whether another amphora of the load balancer hears its VRRP adverts: only the master sends them. */
+  /**
+   * Whether the other amphorae of the load balancer see it serve: its HAProxy answers them, or they hear a master that is
+   * none of them. Only the master of a VRRP group can be heard.
+   */
   async #isSeenByPeer(row: Amphora): Promise<boolean> {
     const { store, client } = this.#options;
-    if (row.vrrp_ip === null || row.vrrp_id === null) return false;
+    if (row.vrrp_id === null) return false;
     const group = await selectRows(store.db, amphora, { loadbalancer_id: row.loadbalancer_id });
     const peers = group.filter(({ id, status }) => id !== row.id && status === "ALLOCATED");
-    const reports = await Promise.allSettled(peers.map((peer) => client.health(addressOf(peer))));
-    return reports.some((each) => each.status === "fulfilled" && each.value.vrrp?.master === row.vrrp_ip);
+    const answers = await Promise.allSettled(peers.map((peer) => client.health(addressOf(peer))));
+    const reports = answers.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    if (reports.some(({ replicas }) => replicas?.[row.id])) return true;
+    if (reports.length < peers.length || reports.some(({ vrrp }) => vrrp?.state === "MASTER")) return false;
+    return reports.some(({ vrrp }) => vrrp?.state === "BACKUP");
   }
 
   /** Writes down that another is to take its place: the reconciler does the rest, and again until it is done. */
@@ -168,8 +174,4 @@ export class SilenceWatch {
     await makeDue(store, [row.loadbalancer_id]);
     settling.wake();
   }
-}
-
-function addressOf(row: Amphora): { amphoraId: string; address: string } {
-  return { amphoraId: row.id, address: row.lb_network_ip ?? "" };
 }

@@ -3,14 +3,15 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Authority } from "../amphorae/authority.ts";
-import { type AgentClient, RefusedError, UnreachableError } from "../amphorae/client.ts";
-import { type Standing, specOf, subnetsOf, VIP_INTERFACE } from "../amphorae/spec.ts";
+import { type AgentClient, addressOf, UnreachableError } from "../amphorae/client.ts";
+import { subnetsOf, VIP_INTERFACE } from "../amphorae/spec.ts";
 import type { Bootstrap, ComputeDriver } from "../drivers/compute.ts";
 import type { NetworkDriver, Port } from "../drivers/network.ts";
 import { type Amphora, amphora } from "../model/amphora.ts";
 import { type LoadBalancer, loadBalancer as loadBalancerResource } from "../model/load-balancer.ts";
 import type { Blueprint } from "../store/blueprint.ts";
 import type { Store } from "../store/database.ts";
+import { advance } from "../store/load-balancers.ts";
 import { insertRow, lockRow, newRow, timestamp, updateRow } from "../store/rows.ts";
 import { retireStatistics } from "../store/statistics.ts";
 import type { Tree } from "../store/tree.ts";
@@ -19,17 +20,6 @@ import type { AmphoraePlan, Slot } from "./plan.ts";
 const READY_POLL = 25;
 /** An agent that died is back within this (ms). */
 const RETURN_LIMIT = 5000;
-
-/** An amphora runs a revision that the store does not know of yet, or no longer. */
-export class AheadError extends Error {
-  override readonly name = "AheadError";
-  readonly revision: number;
-
-  constructor(amphoraId: string, revision: number) {
-    super(`amphora ${amphoraId} runs revision ${revision} already`);
-    this.revision = revision;
-  }
-}
 
 export interface AmphoraeOptions {
   readonly store: Store;
@@ -43,15 +33,14 @@ export interface AmphoraeOptions {
   readonly certificateDays: number;
   /** ms that an instance may take until its agent answers */
   readonly bootLimit: number;
-  readonly advertIntervalMs: number;
-  readonly forwarding: Standing["forwarding"];
   readonly log: Logger;
 }
 
-/** An amphora whose agent answers, with its ports in place: ready for the spec. */
-export interface Ready {
-  readonly row: Amphora;
-  readonly ports: readonly Port[];
+/** A plan that has been written down. */
+export interface Recorded {
+  readonly loadBalancer: LoadBalancer;
+  /** the rows of the amphorae that are to serve */
+  readonly wanted: readonly Amphora[];
 }
 
 export class Amphorae {
@@ -63,24 +52,42 @@ export class Amphorae {
 
   /**
    * Writes a plan down, before anything is asked of the compute service: parts that have changed, amphorae that go, and
-   * those that are to be.
-   * @returns the rows of those that are to serve
+   * those that are to be. A plan that changes anything is a revision of its own.
+   * @returns the load balancer with its revision, and the rows of those that are to serve
+   * @throws {OutdatedError}
    */
-  async record(loadBalancer: LoadBalancer, { keep, add, retire }: AmphoraePlan): Promise<Amphora[]> {
-    const fresh = add.map((slot) => this.#newRow(loadBalancer, slot));
-    const kept = keep.map(({ row, slot }) => ({ ...row, ...slot }));
-    await this.#options.store.transaction(async (trx) => {
-      for (const { row, slot } of keep) {
-        const { role, vrrp_priority } = row;
-        if (role === slot.role && vrrp_priority === slot.vrrp_priority) continue;
-        await updateRow(trx, amphora, row.id, slot);
-      }
-      for (const row of retire) if (!row.retiring) await updateRow(trx, amphora, row.id, { retiring: true });
-      for (const row of fresh) await insertRow(trx, amphora, row);
+  async record(row: LoadBalancer, { keep, add, retire }: AmphoraePlan): Promise<Recorded> {
+    const fresh = add.map((slot) => this.#newRow(row, slot));
+    const changed = keep.filter(
+      ({ row: { role, vrrp_priority }, slot }) => role !== slot.role || vrrp_priority !== slot.vrrp_priority,
+    );
+    const leaving = retire.filter(({ retiring }) => !retiring);
+    const wanted = [...keep.map((each) => ({ ...each.row, ...each.slot })), ...fresh];
+    if (fresh.length + changed.length + leaving.length === 0) return { loadBalancer: row, wanted };
+    return this.#options.store.transaction(async (trx) => {
+      const loadBalancer = await advance(trx, row);
+      for (const each of changed) await updateRow(trx, amphora, each.row.id, each.slot);
+      for (const each of leaving) await updateRow(trx, amphora, each.id, { retiring: true });
+      for (const each of fresh) await insertRow(trx, amphora, each);
       // a failover that was asked for is done with that
-      if (loadBalancer.failover) await updateRow(trx, loadBalancerResource, loadBalancer.id, { failover: false });
+      if (row.failover) await updateRow(trx, loadBalancerResource, row.id, { failover: false });
+      return { loadBalancer, wanted };
     });
-    return [...kept, ...fresh];
+  }
+
+  /** The next revision, for a change of who holds the VIPs. @throws {OutdatedError} */
+  advance(row: LoadBalancer): Promise<LoadBalancer> {
+    return this.#options.store.transaction((trx) => advance(trx, row));
+  }
+
+  /** The amphora's addresses, on each subnet that it is to reach: the same ones every time. */
+  async reserve(tree: Tree, row: Amphora): Promise<Port[]> {
+    const { store, network } = this.#options;
+    const ports: Port[] = [];
+    for (const subnetId of subnetsOf(tree)) {
+      ports.push(await store.transaction((trx) => network.reserveAmphoraPort(trx, row.id, subnetId)));
+    }
+    return ports;
   }
 
   /**
@@ -91,10 +98,11 @@ export class Amphorae {
     tree: Tree,
     blueprint: Blueprint,
     row: Amphora,
+    ports: readonly Port[],
     group: readonly Amphora[],
     signal: AbortSignal,
-  ): Promise<Ready> {
-    const { compute, network, store } = this.#options;
+  ): Promise<Amphora> {
+    const { compute, store } = this.#options;
     const known: Partial<Amphora> = {};
     const wish = {
       loadBalancerId: tree.loadBalancer.id,
@@ -110,43 +118,20 @@ export class Amphorae {
     if (changed.length > 0) await updateRow(store.db, amphora, row.id, Object.fromEntries(changed));
     const booted = { ...row, ...known };
     await this.#ready(booted, signal);
-    const ports: Port[] = [];
-    for (const subnetId of subnetsOf(tree)) {
-      const port = await store.transaction((trx) => network.reserveAmphoraPort(trx, row.id, subnetId));
-      await compute.plug(row.id, port);
-      ports.push(port);
-    }
-    return { row: booted, ports };
+    for (const port of ports) await compute.plug(row.id, port);
+    return booted;
   }
 
-  /**
-   * Gives the amphora the spec, then takes away what it no longer needs.
-   * @param group every amphora that is to serve
-   * @throws {AheadError} when it runs a newer revision than the store has @throws what `AgentClient.putSpec` throws
-   */
-  async serve(tree: Tree, blueprint: Blueprint, { row, ports }: Ready, group: readonly Ready[]): Promise<void> {
-    const { store, client, log, advertIntervalMs, forwarding } = this.#options;
-    const [first] = ports;
-    if (first === undefined) throw new TypeError(`amphora ${row.id} has no port`);
-    const peers = group.flatMap((each) =>
-      each.ports[0] === undefined ? [] : [{ id: each.row.id, port: each.ports[0] }],
-    );
-    const { topology } = blueprint;
-    const spec = specOf(tree, { amphora: row, ports, group: peers, topology, advertIntervalMs, forwarding });
-    const answer = await client.putSpec(address(row), spec).catch(async (error: unknown) => {
-      if (!(error instanceof RefusedError) || error.status !== 409) throw error;
-      throw new AheadError(row.id, (await client.info(address(row))).revision);
-    });
-    log.info({ loadbalancer: tree.loadBalancer.id, amphora: row.id, ...answer }, "spec in force");
-    const patch: Partial<Amphora> = {
-      status: "ALLOCATED",
-      revision: answer.revision,
-      vrrp_ip: first.address,
-      vrrp_port_id: first.id,
-    };
-    const news = row.status !== "ALLOCATED" || row.vrrp_ip !== first.address;
-    await updateRow(store.db, amphora, row.id, news ? { ...patch, updated_at: timestamp() } : patch);
-    await this.#unplugOthers(row, ports);
+  /** Interfaces that no VIP and no member needs any more: taken away before their addresses are given back. */
+  async unplugOthers(row: Amphora, ports: readonly Port[]): Promise<void> {
+    const { compute, network, store } = this.#options;
+    const wanted = new Set(ports.map(({ id }) => id));
+    const held = await store.transaction((trx) => network.amphoraPorts(trx, row.id));
+    for (const port of held) {
+      if (wanted.has(port.id)) continue;
+      await compute.unplug(row.id, port);
+      await store.transaction((trx) => network.releasePort(trx, port.id));
+    }
   }
 
   /** Has instances that never came up replaced by others; those that have served before are left to the health watch. */
@@ -169,18 +154,6 @@ export class Amphorae {
       await retireStatistics(trx, row.id);
       await trx.deleteFrom("amphorae").where("id", "=", row.id).execute();
     });
-  }
-
-  /** Interfaces that no VIP and no member needs any more: taken away before their addresses are given back. */
-  async #unplugOthers(row: Amphora, ports: readonly Port[]): Promise<void> {
-    const { compute, network, store } = this.#options;
-    const wanted = new Set(ports.map(({ id }) => id));
-    const held = await store.transaction((trx) => network.amphoraPorts(trx, row.id));
-    for (const port of held) {
-      if (wanted.has(port.id)) continue;
-      await compute.unplug(row.id, port);
-      await store.transaction((trx) => network.releasePort(trx, port.id));
-    }
   }
 
   #newRow(loadBalancer: LoadBalancer, slot: Slot): Amphora {
@@ -215,7 +188,7 @@ export class Amphorae {
     const deadline = Date.now() + (row.status === "ALLOCATED" ? Math.min(RETURN_LIMIT, bootLimit) : bootLimit);
     for (;;) {
       try {
-        await client.info(address(row));
+        await client.info(addressOf(row));
         return;
       } catch (error) {
         if (!(error instanceof UnreachableError) || Date.now() > deadline) throw error;
@@ -223,8 +196,4 @@ export class Amphorae {
       }
     }
   }
-}
-
-function address(row: Amphora): { amphoraId: string; address: string } {
-  return { amphoraId: row.id, address: row.lb_network_ip ?? "" };
 }

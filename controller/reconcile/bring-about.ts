@@ -1,10 +1,12 @@
 /** From what is wanted of a load balancer to amphorae that serve it: new ones first, then the switch, then old ones go. */
 import { RefusedError } from "../amphorae/client.ts";
 import type { Amphora } from "../model/amphora.ts";
+import type { LoadBalancer } from "../model/load-balancer.ts";
 import type { Blueprint } from "../store/blueprint.ts";
 import type { Tree } from "../store/tree.ts";
-import { AheadError, type Amphorae } from "./amphorae.ts";
+import type { Amphorae } from "./amphorae.ts";
 import { planAmphorae } from "./plan.ts";
+import { AheadError, type Placed, type Serving, type Situation } from "./serving.ts";
 
 export interface Present {
   readonly tree: Tree;
@@ -12,44 +14,105 @@ export interface Present {
   readonly amphorae: readonly Amphora[];
 }
 
-/** Some amphorae serve what is wanted, others do not (yet). */
-export interface Lag {
-  readonly reason: string;
+export interface Steps {
+  readonly amphorae: Amphorae;
+  readonly serving: Serving;
+}
+
+/** What has come of it. */
+export interface Reached {
+  /** with the revision that is in force */
+  readonly loadBalancer: LoadBalancer;
+  /** why some amphorae do not serve it (yet), while others do; null: all do */
+  readonly lag: string | null;
 }
 
 /**
- * @returns null when every amphora serves what is wanted
+ * @throws {OutdatedError} the load balancer has changed meanwhile
  * @throws {RefusedError} when an amphora refuses the spec @throws {AheadError} @throws whatever keeps all of them from it
  */
-export async function bringAbout(amphorae: Amphorae, present: Present, signal: AbortSignal): Promise<Lag | null> {
-  const { tree, blueprint, amphorae: rows } = present;
-  const { loadBalancer } = tree;
-  const plan = planAmphorae(blueprint, rows, loadBalancer.failover);
-  const wanted = await amphorae.record(loadBalancer, plan);
+export async function bringAbout(steps: Steps, present: Present, signal: AbortSignal): Promise<Reached> {
+  const { amphorae, serving } = steps;
+  const { tree: asked, blueprint, amphorae: rows } = present;
+  const plan = planAmphorae(blueprint, rows, asked.loadBalancer.failover);
+  const { loadBalancer, wanted } = await amphorae.record(asked.loadBalancer, plan);
+  const tree = { ...asked, loadBalancer };
+
+  const placed: Placed[] = [];
+  for (const row of wanted) placed.push({ row, ports: await amphorae.reserve(tree, row) });
   const booted = await all(
-    wanted,
-    (row) => row,
-    (row) => amphorae.boot(tree, blueprint, row, wanted, signal),
+    placed,
+    ({ row }) => row,
+    async ({ row, ports }) => ({ row: await amphorae.boot(tree, blueprint, row, ports, wanted, signal), ports }),
   );
   signal.throwIfAborted();
-  const served = await all(
-    booted.done,
-    ({ row }) => row,
-    (ready) => amphorae.serve(tree, blueprint, ready, booted.done),
-  );
+
+  const leaving: Placed[] = [];
+  for (const row of plan.retire.filter(hasServed)) leaving.push({ row, ports: await amphorae.reserve(tree, row) });
+  const situation = { tree, topology: blueprint.topology, group: [...placed, ...leaving] };
+  const served = await serve(steps, situation, booted.done, leaving);
   const failures = [...booted.failures, ...served.failures];
   const decisive = failures.find(({ error }) => error instanceof RefusedError || error instanceof AheadError);
   if (decisive !== undefined) throw decisive.error;
   if (served.done.length === 0) throw failures[0]?.error;
+  for (const { row, ports } of served.done) await amphorae.unplugOthers(row, ports);
   if (failures.length > 0) {
     await amphorae.giveUp(booted.failures.map(({ row }) => row));
-    return { reason: failures.map(({ row, error }) => `amphora ${row.id}: ${message(error)}`).join("; ") };
+    const lag = failures.map(({ row, error }) => `amphora ${row.id}: ${message(error)}`).join("; ");
+    return { loadBalancer, lag };
   }
-  for (const row of plan.retire) {
+  if (leaving.length === 0) {
+    await removeAll(amphorae, plan.retire, signal);
+    return { loadBalancer, lag: null };
+  }
+
+  const ready = served.done.map(({ row }) => row);
+  await serving.awaitCandidate(ready, signal);
+  const next = await amphorae.advance(loadBalancer);
+  const after = { ...situation, tree: { ...asked, loadBalancer: next } };
+  await serving.tellLeaving(after, leaving, true);
+  await serving.awaitMaster(ready, signal);
+  await removeAll(amphorae, plan.retire, signal);
+  for (const each of served.done) await serving.serve({ ...after, group: placed }, each);
+  return { loadBalancer: next, lag: null };
+}
+
+/** Whether it may hold the VIPs now, and is to give them up in good order. */
+function hasServed({ status, vrrp_id }: Amphora): boolean {
+  return status === "ALLOCATED" && vrrp_id !== null;
+}
+
+/** Those that serve hear of those that come before those hear of them: or one would take the VIPs, unaware of the others. */
+async function serve(
+  { serving }: Steps,
+  situation: Situation,
+  booted: readonly Placed[],
+  leaving: readonly Placed[],
+): Promise<Outcome<Placed>> {
+  const give = (some: readonly Placed[]) =>
+    all(
+      some,
+      ({ row }) => row,
+      async (each) => {
+        await serving.serve(situation, each);
+        return each;
+      },
+    );
+  const [old, fresh] = [booted.filter(({ row }) => isOld(row)), booted.filter(({ row }) => !isOld(row))];
+  const [first] = await Promise.all([give(old), serving.tellLeaving(situation, leaving, false)]);
+  const second = await give(fresh);
+  return { done: [...first.done, ...second.done], failures: [...first.failures, ...second.failures] };
+}
+
+function isOld({ status }: Amphora): boolean {
+  return status === "ALLOCATED";
+}
+
+async function removeAll(amphorae: Amphorae, rows: readonly Amphora[], signal: AbortSignal): Promise<void> {
+  for (const row of rows) {
     signal.throwIfAborted();
     await amphorae.remove(row);
   }
-  return null;
 }
 
 interface Outcome<R> {

@@ -11,17 +11,19 @@ import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import { blueprintOf } from "../store/blueprint.ts";
 import type { Store } from "../store/database.ts";
 import { claim, giveBack, LEASE, release, renew, workLeft } from "../store/leases.ts";
-import { fail, forget, outrun, settle } from "../store/load-balancers.ts";
+import { fail, forget, OutdatedError, outrun, settle } from "../store/load-balancers.ts";
 import { findRow, selectRows } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { loadTree } from "../store/tree.ts";
-import { AheadError, type Amphorae } from "./amphorae.ts";
-import { bringAbout, type Lag, type Present } from "./bring-about.ts";
+import type { Amphorae } from "./amphorae.ts";
+import { bringAbout, type Present, type Reached } from "./bring-about.ts";
+import { AheadError, type Serving } from "./serving.ts";
 
 export interface ReconcilerOptions {
   readonly store: Store;
   readonly settling: Settling;
   readonly amphorae: Amphorae;
+  readonly serving: Serving;
   readonly network: NetworkDriver;
   /** most load balancers worked on at a time */
   readonly concurrency: number;
@@ -140,19 +142,33 @@ export class Reconciler {
       await this.#remove(present, signal);
       return;
     }
-    let lag: Lag | null;
+    const reached = await this.#reach(present, signal);
+    if (reached === null) return;
+    const { loadBalancer: after, lag } = reached;
+    const { revision } = after;
+    const retry = lag === null ? null : { reason: lag, tryAgainAt: Date.now() + pauseAfter(row.attempts) };
+    if (retry !== null) log.warn({ loadbalancer: id, revision, ...retry }, "not on every amphora yet");
+    if (!(await settle(store, after, retry))) log.info({ loadbalancer: id }, "changed meanwhile: once more");
+    else if (row.provisioning_status !== "ACTIVE") log.info({ loadbalancer: id, revision }, "ACTIVE");
+  }
+
+  /** Null: it is to be done once more, with what there is then. */
+  async #reach(present: Present, signal: AbortSignal): Promise<Reached | null> {
+    const { store, amphorae, serving, log } = this.#options;
+    const { loadBalancer: row } = present.tree;
+    const about = { loadbalancer: row.id, revision: row.revision };
     try {
-      lag = await bringAbout(this.#options.amphorae, present, signal);
+      return await bringAbout({ amphorae, serving }, present, signal);
     } catch (error) {
+      if (error instanceof OutdatedError) {
+        log.info(about, "changed meanwhile: once more");
+        return null;
+      }
       if (!(error instanceof AheadError)) throw error;
-      log.warn({ loadbalancer: id, revision: row.revision, err: error }, "the store is behind: once more, ahead of it");
-      await outrun(store, row, error.revision);
-      return;
+      log.warn({ ...about, err: error }, "the store is behind: once more, ahead of it");
+      await outrun(store, row.id, error.revision);
+      return null;
     }
-    const retry = lag === null ? null : { reason: lag.reason, tryAgainAt: Date.now() + pauseAfter(row.attempts) };
-    if (retry !== null) log.warn({ loadbalancer: id, revision: row.revision, ...retry }, "not on every amphora yet");
-    if (!(await settle(store, row, retry))) log.info({ loadbalancer: id }, "changed meanwhile: once more");
-    else if (row.provisioning_status !== "ACTIVE") log.info({ loadbalancer: id, revision: row.revision }, "ACTIVE");
   }
 
   /** The load balancer and its parts as of one moment, if it is still ours. */

@@ -120,14 +120,34 @@ export async function forget(store: Store, row: LoadBalancer, release: (trx: Trx
  * Takes a revision that no amphora has seen. One may be ahead of the store: when that was put back from a backup.
  * @param seen the revision that an amphora runs
  */
-export async function outrun(store: Store, row: LoadBalancer, seen: number): Promise<void> {
+export async function outrun(store: Store, id: string, seen: number): Promise<void> {
   await store.db
     .updateTable("load_balancers")
-    .set({ revision: seen + 1 })
-    .where("id", "=", row.id)
+    .set({ revision: seen + 1, due_at: Date.now() })
+    .where("id", "=", id)
     .where("revision", "<=", seen)
-    .where("lease_owner", "=", row.lease_owner)
     .execute();
+}
+
+/** The load balancer has been changed while its revision was carried out, or another has taken it over. */
+export class OutdatedError extends Error {
+  override readonly name = "OutdatedError";
+}
+
+/**
+ * Takes the next revision for a change that nobody asked for: which amphorae there are, and what each of them is.
+ * @throws {OutdatedError} then nothing was written
+ */
+export async function advance(trx: Trx, row: LoadBalancer): Promise<LoadBalancer> {
+  const done = await trx
+    .updateTable("load_balancers")
+    .set({ revision: row.revision + 1 })
+    .where("id", "=", row.id)
+    .where("revision", "=", row.revision)
+    .where("lease_owner", "=", row.lease_owner)
+    .executeTakeFirst();
+  if (done.numUpdatedRows === 0n) throw new OutdatedError(`load balancer ${row.id} has changed meanwhile`);
+  return { ...row, revision: row.revision + 1 };
 }
 
 export interface Failure {

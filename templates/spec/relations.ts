@@ -11,6 +11,7 @@ import {
   TRANSPORTS,
 } from "../fields.ts";
 import type { AmphoraSpec, InterfaceSpec, L7PolicySpec, L7RuleSpec, ListenerSpec, PoolSpec } from "./document.ts";
+import { checkGroup } from "./group.ts";
 
 /** What is wrong with a spec, and where: `path` such as `pools[0].members[2].weight`. */
 export interface SpecProblem {
@@ -43,7 +44,7 @@ export function relationProblems(spec: AmphoraSpec): SpecProblem[] {
     report,
   };
   checkInterfaces(spec.interfaces, whole);
-  checkGroup(spec, whole);
+  checkGroup(spec, report);
   const vips = new Map<string, string>();
   spec.vips.forEach((vip, i) => {
     unique(whole, vips, canonical(vip), `vips[${i}]`, "address");
@@ -87,16 +88,6 @@ function checkInterfaces(interfaces: readonly InterfaceSpec[], whole: Whole): vo
       whole.report(`${path}.routes[${j}].via`, `${via} can't lead to ${destination}: one is IPv4, the other IPv6`);
     });
   });
-}
-
-function checkGroup({ role, vrrp, replicas, amphora_id }: AmphoraSpec, { report }: Whole): void {
-  if (role !== "STANDALONE" && vrrp === null) report("vrrp", `is missing: the role is ${role}`);
-  if (role === "STANDALONE" && vrrp !== null) report("role", "must be MASTER or BACKUP: there is VRRP");
-  if (replicas === null) return;
-  if (vrrp === null) report("vrrp", "is missing: there are replicas");
-  if (!replicas.members.some((each) => each.amphora_id === amphora_id)) {
-    report("replicas.members", `must hold this amphora, ${amphora_id}`);
-  }
 }
 
 function checkListener(listener: ListenerSpec, path: string, whole: Whole): void {

@@ -9,14 +9,31 @@ export const vrrp = z.strictObject({
   id: z.int().min(1).max(255),
   priority: z.int().min(1).max(254),
   advert_interval_ms: z.int().min(10).max(40_950).multipleOf(10),
-  peers: z.array(ipAddress).min(1).describe("the other amphorae, at their own addresses on the VIP's subnet"),
+  peers: z
+    .array(z.strictObject({ amphora_id: uuid, address: ipAddress }))
+    .min(1)
+    .describe("the other amphorae, at their own addresses on the first VIP's subnet"),
+  standby: z
+    .boolean()
+    .default(false)
+    .describe("true: on its way out, gives the VIPs to another one and takes them no more"),
 });
 
-/** ACTIVE_ACTIVE: whoever holds the VIP spreads its flows over all of them. */
+/** ACTIVE_ACTIVE: whoever holds the VIPs spreads their flows over all of them. */
 export const replicas = z.strictObject({
-  forwarding: z.enum(["DIRECT", "TUNNEL"]).describe("how a flow gets to its replica: IPVS direct routing, or IP in IP"),
+  forwarding: z
+    .enum(["DIRECT", "TUNNEL"])
+    .describe("how a flow gets to its replica: as it came, to the replica's MAC address, or in VXLAN (RFC 7348)"),
   members: z
-    .array(z.strictObject({ amphora_id: uuid, address: ipAddress, mac: macAddress }))
+    .array(
+      z.strictObject({
+        amphora_id: uuid,
+        slot: z.int().min(1).max(254).describe("the same as long as the replica is, whoever else comes and goes"),
+        address: ipAddress,
+        mac: macAddress,
+      }),
+    )
     .min(2)
-    .describe("every replica, this one among them, at its own address on the VIP's subnet"),
+    .max(32)
+    .describe("every replica, this one among them, at its own address on the first VIP's subnet"),
 });

@@ -1,9 +1,8 @@
 /** A real agent in a test: its process, its authority, its folders, and what a controller would say to it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { request } from "node:https";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SecureVersion } from "node:tls";
@@ -87,7 +86,9 @@ export class TestAgent {
 
   /** Everything an agent needs, before it is started. @param settings further ones, for its settings file */
   static async make(t: Scope, settings: Record<string, unknown> = {}): Promise<TestAgent> {
-    const folder = await mkdtemp(join(tmpdir(), "amphora-"));
+    // keepalived runs no command that anybody but root could change, at any place of its path
+    const folder = await mkdtemp("/run/amphora-test-");
+    await chmod(folder, 0o711);
     const authority = await Authority.open(join(folder, "authority"));
     const agent = new TestAgent(folder, authority, (await authority.issueController()).bundle);
     t.teardown(() => agent.#remove());

@@ -26,6 +26,7 @@ t.test("what may be left out has the place it has on an instance", async (t) => 
     haproxy: "/usr/sbin/haproxy",
     hard_stop_after_s: 1800,
     keepalived: "/usr/sbin/keepalived",
+    catch_up_limit_ms: 15_000,
   });
 });
 

@@ -124,8 +124,16 @@ function aTree() {
 }
 
 function standing(amphora: Amphora, own = port): Standing {
-  const group = [{ id: amphora.id, port: own }];
-  return { amphora, ports: [own], group, topology: "SINGLE", advertIntervalMs: 200, forwarding: "DIRECT" };
+  const group = [{ amphora, port: own }];
+  return {
+    amphora,
+    ports: [own],
+    group,
+    standby: false,
+    topology: "SINGLE",
+    advertIntervalMs: 200,
+    forwarding: "DIRECT",
+  };
 }
 
 function pick(row: object, names: readonly string[]): Record<string, unknown> {

@@ -68,6 +68,8 @@ t.test("what is no object is refused as a whole", async (t) => {
 const CERTIFICATE = { id: idOf("certificate"), certificate: pem("CERTIFICATE"), private_key: pem("PRIVATE KEY") };
 
 /** One fault each: the document and the path that must be named. */
+const PEER = { amphora_id: idOf("amphora", 2), address: "10.77.0.9" };
+const SELF = { ...aReplica(1), amphora_id: idOf("amphora"), address: "10.77.0.10" };
 const FAULTS: Record<string, [document: unknown, path: string]> = {
   "an unknown field": [specBut({ vip: "10.77.0.5" }), ""],
   "an unknown field of a listener": [specBut({ listeners: [{ ...listener(1), l7: 1 }] }), "listeners[0]"],
@@ -218,20 +220,28 @@ const FAULTS: Record<string, [document: unknown, path: string]> = {
   ],
   "a UDP check of an HTTP pool": [withMonitor({ type: "UDP-CONNECT" }), "pools[0].health_monitor.type"],
   "a pair without VRRP": [specBut({ role: "MASTER" }), "vrrp"],
-  "VRRP for one that is alone": [
-    specBut({ vrrp: { id: 1, priority: 100, advert_interval_ms: 200, peers: ["10.77.0.9"] } }),
-    "role",
+  "VRRP for one that is alone": [withVrrp({}, { role: "STANDALONE" }), "role"],
+  "adverts every 15 ms": [withVrrp({ advert_interval_ms: 15 }), "vrrp.advert_interval_ms"],
+  "a peer of the other family": [withVrrp({ peers: [{ ...PEER, address: "fd77::9" }] }), "vrrp.peers[0].address"],
+  "two peers at one address": [
+    withVrrp({ peers: [PEER, { ...PEER, amphora_id: idOf("amphora", 3) }] }),
+    "vrrp.peers[1].address",
   ],
-  "adverts every 15 ms": [
-    specBut({ role: "BACKUP", vrrp: { id: 1, priority: 100, advert_interval_ms: 15, peers: ["10.77.0.9"] } }),
-    "vrrp.advert_interval_ms",
+  "itself among its peers": [withVrrp({ peers: [{ ...PEER, amphora_id: idOf("amphora") }] }), "vrrp.peers"],
+  "VRRP without an address beside the VIP": [
+    withVrrp({}, { interfaces: [{ name: "eth1", mac: "fa:16:3e:00:00:01", addresses: ["fd77::10/64"] }] }),
+    "interfaces",
   ],
   "replicas among which it is not": [
-    specBut({
-      role: "BACKUP",
-      vrrp: { id: 1, priority: 100, advert_interval_ms: 200, peers: ["10.77.0.9"] },
-      replicas: { forwarding: "DIRECT", members: [aReplica(2), aReplica(3)] },
-    }),
+    withVrrp({}, { replicas: { forwarding: "DIRECT", members: [aReplica(2), aReplica(3)] } }),
+    "replicas.members",
+  ],
+  "replicas in one slot": [
+    withVrrp({}, { replicas: { forwarding: "DIRECT", members: [SELF, { ...aReplica(2), slot: 1 }] } }),
+    "replicas.members[1].slot",
+  ],
+  "a replica that is elsewhere": [
+    withVrrp({}, { replicas: { forwarding: "DIRECT", members: [{ ...SELF, address: "10.77.0.99" }, aReplica(2)] } }),
     "replicas.members",
   ],
   "TLS towards UDP members": [
@@ -289,6 +299,12 @@ function specBut(changes: object): object {
   return { ...specInput(), ...changes };
 }
 
+function withVrrp(changes: object, others: object = {}): object {
+  const vrrp = { id: 1, priority: 100, advert_interval_ms: 200, peers: [PEER], ...changes };
+  const interfaces = [{ name: "eth1", mac: "fa:16:3e:00:00:01", addresses: ["10.77.0.10/24"] }];
+  return specBut({ role: "BACKUP", interfaces, vrrp, ...others });
+}
+
 function withListener(changes: object): object {
   return specBut({ listeners: [{ ...listener(1), ...changes }] });
 }
@@ -302,7 +318,12 @@ function withMonitor(changes: object): object {
 }
 
 function aReplica(number: number): object {
-  return { amphora_id: idOf("amphora", number), address: `10.77.0.${number}`, mac: `fa:16:3e:00:01:0${number}` };
+  return {
+    amphora_id: idOf("amphora", number),
+    slot: number,
+    address: `10.77.0.${number}`,
+    mac: `fa:16:3e:00:01:0${number}`,
+  };
 }
 
 function withTls(changes: object, protocol = "TERMINATED_HTTPS"): object {

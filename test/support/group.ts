@@ -1,0 +1,152 @@
+/** Several amphorae of one load balancer on one subnet: a bridge, on which the test is the gateway, clients and members. */
+import { execa } from "execa";
+import type { AmphoraSpecInput } from "../../templates/spec.ts";
+import { eventually, startAgent, type TestAgent } from "./agent.ts";
+import type { Scope } from "./scope.ts";
+import { specInput } from "./specs.ts";
+
+export const VIP = "10.77.0.5";
+export const VIP6 = "fd77::5";
+const BRIDGE = "group0";
+const OWN = ["10.77.0.1/24", "fd77::1/64", ...[21, 22, 23].flatMap((n) => [`10.77.0.${n}/24`, `fd77::${n}/64`])];
+const ADVERT_INTERVAL = 200;
+
+export interface Placing {
+  readonly replicas?: "DIRECT" | "TUNNEL";
+  /** the address family of the first VIP, over which they speak with each other */
+  readonly family?: 4 | 6;
+}
+
+export class Group {
+  readonly agents: readonly TestAgent[];
+  readonly #placing: Placing;
+
+  private constructor(agents: readonly TestAgent[], placing: Placing) {
+    this.agents = agents;
+    this.#placing = placing;
+  }
+
+  static async make(t: Scope, count: number, placing: Placing = {}): Promise<Group> {
+    t.teardown(() => execa("ip", ["link", "delete", BRIDGE], { reject: false }));
+    const lines = [
+      `link add ${BRIDGE} type bridge`,
+      ...OWN.map((each) => `address add ${each} dev ${BRIDGE}${each.includes(":") ? " nodad" : ""}`),
+      `link set ${BRIDGE} up`,
+    ];
+    const agents: TestAgent[] = [];
+    for (let i = 0; i < count; i++) {
+      agents.push(await startAgent(t, { catch_up_limit_ms: 4000 }));
+      lines.push(
+        `link add group0p${i} type veth peer name free${i} address ${mac(i)}`,
+        `link set group0p${i} master ${BRIDGE} up`,
+      );
+      t.teardown(() => execa("ip", ["link", "delete", `group0p${i}`], { reject: false }));
+    }
+    await execa("ip", ["-batch", "-"], { input: `${lines.join("\n")}\n` });
+    return new Group(agents, placing);
+  }
+
+  /** The spec of one of them. @param standby whether it is to hold the VIPs no more */
+  spec(index: number, revision: number, changes: Partial<AmphoraSpecInput> = {}, standby = false): AmphoraSpecInput {
+    const { replicas, family = 4 } = this.#placing;
+    const own = (i: number) => (family === 4 ? address(i) : address6(i));
+    const others = this.agents.flatMap(({ id }, i) => (i === index ? [] : [{ amphora_id: id, address: own(i) }]));
+    return specInput({
+      amphora_id: this.agents[index]?.id ?? "",
+      revision,
+      role: index === 0 ? "MASTER" : "BACKUP",
+      vrrp: { id: 1, priority: slot(index), advert_interval_ms: ADVERT_INTERVAL, peers: others, standby },
+      replicas:
+        replicas === undefined
+          ? null
+          : {
+              forwarding: replicas,
+              members: this.agents.map(({ id }, i) => ({
+                amphora_id: id,
+                slot: slot(i),
+                address: own(i),
+                mac: mac(i),
+              })),
+            },
+      interfaces: [
+        {
+          name: "eth1",
+          mac: mac(index),
+          addresses: [`${address(index)}/24`, `${address6(index)}/64`],
+          routes: [{ destination: "0.0.0.0/0", via: "10.77.0.1" }],
+        },
+      ],
+      vips: family === 4 ? [VIP, VIP6] : [VIP6, VIP],
+      ...changes,
+    });
+  }
+
+  /** Gives each of them its spec. */
+  async apply(revision: number, changes: Partial<AmphoraSpecInput> = {}): Promise<void> {
+    await Promise.all(this.agents.map((agent, i) => agent.apply(this.spec(i, revision, changes))));
+  }
+
+  /** Waits until there is one master, and all others are as they should be. @returns its index */
+  async master(limit = 15_000): Promise<number> {
+    return eventually(
+      "one of them holds the VIPs",
+      async () => {
+        const states = await Promise.all(this.agents.map((_, i) => this.state(i)));
+        const masters = states.flatMap((state, i) => (state === "MASTER" ? [i] : []));
+        return masters.length === 1 && (await this.holders()).length === 1 ? { index: masters[0] ?? 0 } : null;
+      },
+      limit,
+    ).then(({ index }) => index);
+  }
+
+  async state(index: number): Promise<string | undefined> {
+    const report = await this.agents[index]?.health().catch(() => undefined);
+    return report?.vrrp?.state;
+  }
+
+  /** Which of them have the VIP on the tenant's interface. */
+  async holders(): Promise<number[]> {
+    const found: number[] = [];
+    for (const [i, { namespace }] of this.agents.entries()) {
+      const { stdout } = await execa("ip", ["-n", namespace, "-o", "address", "show", "dev", "eth1"], {
+        reject: false,
+      });
+      if (stdout.includes(`${VIP}/32`)) found.push(i);
+    }
+    return found;
+  }
+
+  /** Pulls the cable of one of them, or puts it back. */
+  async cable(index: number, state: "up" | "down"): Promise<void> {
+    await execa("ip", ["link", "set", `group0p${index}`, state]);
+  }
+
+  /** Processes of one of them, by words of their command lines. */
+  async pids(index: number, ...words: readonly string[]): Promise<number[]> {
+    const namespace = this.agents[index]?.namespace ?? "";
+    const { stdout } = await execa("ip", ["netns", "pids", namespace]);
+    const found: number[] = [];
+    for (const pid of stdout.split("\n").filter((each) => each !== "")) {
+      const { stdout: command } = await execa("cat", [`/proc/${pid}/cmdline`], { reject: false });
+      if (words.every((word) => command.includes(word))) found.push(Number(pid));
+    }
+    return found;
+  }
+}
+
+export function mac(index: number): string {
+  return `fa:16:3e:00:02:0${index + 1}`;
+}
+
+export function address(index: number): string {
+  return `10.77.0.${index + 10}`;
+}
+
+export function address6(index: number): string {
+  return `fd77::${index + 10}`;
+}
+
+/** Slots are priorities: the first of them begins as master. */
+export function slot(index: number): number {
+  return 100 - index * 10;
+}
