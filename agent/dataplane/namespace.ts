@@ -79,9 +79,9 @@ async function adopt(namespace: string, wanted: InterfaceSpec): Promise<boolean>
 }
 
 /**
- * The lines for `ip -batch` that turn what is into what the spec wants; none when it is so already. Links come up last:
- * the kernel then announces every address to the neighbours (arp_notify, ndisc_notify), so that a VIP that moved here
- * is found at once. With VRRP, VIPs on the tenant's interfaces are keepalived's to add and remove; replicas have them on
+ * The lines for `ip -batch` that turn what is into what the spec wants; none when it is so already. When links come up
+ * the kernel announces every address to the neighbours (arp_notify, ndisc_notify), so that a VIP that moved here is found
+ * at once. With VRRP, VIPs on the tenant's interfaces are keepalived's to add and remove; replicas have them on
  * the loopback interface besides, where nobody asks for them.
  */
 export function networkPlan(actual: readonly Link[], actualRoutes: readonly Route[], spec: AmphoraSpec): string[] {
@@ -100,6 +100,8 @@ export function networkPlan(actual: readonly Link[], actualRoutes: readonly Rout
     for (const each of missing) plan.push(addition(each, wanted.name, own.includes(each)));
     for (const each of present) if (!addresses.has(each)) plan.push(`address del ${each} dev ${wanted.name}`);
     if (!up) plan.push(`link set ${wanted.name} up`);
+    // to an interface that is up they come unannounced; the same hardware address once more has the kernel announce all
+    else if (missing.length > 0) plan.push(`link set ${wanted.name} address ${wanted.mac}`);
 
     const wantedRoutes = new Map(wanted.routes.map((each) => [networkOf(each.destination), canonical(each.via)]));
     const presentRoutes = new Map<string, string>();

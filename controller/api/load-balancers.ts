@@ -13,7 +13,7 @@ import { everythingOf } from "./full-answer.ts";
 import type { Caller } from "./identity.ts";
 import { parseNode } from "./nesting.ts";
 import { addWithin, precheck } from "./parts.ts";
-import { placementOf } from "./placement.ts";
+import { checkFlavor, placementOf } from "./placement.ts";
 import { authorize } from "./policy.ts";
 import type { Given } from "./rules/rules.ts";
 import { relatedIds } from "./rules/shared.ts";
@@ -51,6 +51,7 @@ export class LoadBalancers {
     const patch = valuesForUpdate(loadBalancer, root);
     checkQos(patch.vip_qos_policy_id);
     const row = await this.#engine.change(caller, id, async ({ trx, loadBalancer: row }) => {
+      await checkFlavor(this.#engine.options.store, trx, patch.flavor_id);
       const changed = { ...patch, updated_at: timestamp() };
       await updateRow(trx, loadBalancer, id, changed);
       return { ...row, ...changed, provisioning_status: "PENDING_UPDATE" as const };

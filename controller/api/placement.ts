@@ -31,6 +31,11 @@ export async function placementOf(
   return { flavor_id: flavorId, availability_zone: zone };
 }
 
+/** The same for a load balancer that there is: only its flavor can be changed. @throws {ApiError} 400 */
+export async function checkFlavor(store: Store, trx: Trx, id: string | null | undefined): Promise<void> {
+  await requireEnabled(store, trx, flavor, "flavor_id", id ?? null);
+}
+
 async function requireEnabled(store: Store, trx: Trx, resource: Resource, field: string, key: string | null) {
   if (key === null) return;
   const row: Readonly<Record<string, unknown>> | undefined = await lockRow(store, trx, resource, key, "share");

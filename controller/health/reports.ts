@@ -87,10 +87,12 @@ export class Reports {
     }
   }
 
-  /** Whether the amphora runs something older than what was settled. */
+  /** Whether the amphora runs something older than what was settled, or waits to be told that it does not. */
   async #lagsBehind(row: Amphora, report: HealthReport): Promise<boolean> {
+    if (row.status !== "ALLOCATED") return false;
+    if (report.vrrp?.state === "WAITING") return true;
     const lb = await findRow(this.#options.store.db, loadBalancer, row.loadbalancer_id);
-    return lb?.provisioning_status === "ACTIVE" && row.status === "ALLOCATED" && report.revision < lb.revision;
+    return lb?.provisioning_status === "ACTIVE" && report.revision < lb.revision;
   }
 }
 

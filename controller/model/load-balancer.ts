@@ -48,7 +48,11 @@ export const loadBalancer = defineResource({
       default: "amphora",
       doc: "The provider; octavia is another name for amphora.",
     }),
-    flavor_id: optionalText(uuid, { write: "create", doc: "The flavor; null: the deployment's default." }),
+    flavor_id: optionalText(uuid, {
+      doc:
+        "The flavor; null: the deployment's default. After a change amphorae come or go as the new one says; those that " +
+        "stay keep their size until a failover.",
+    }),
     vip_qos_policy_id: optionalText(uuid, { doc: "A QoS policy for the VIP." }),
     tags: common.tags,
     availability_zone: optionalText(plainText(255), {

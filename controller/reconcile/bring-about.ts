@@ -66,12 +66,13 @@ export async function bringAbout(steps: Steps, present: Present, signal: AbortSi
     return { loadBalancer, lag: null };
   }
 
-  const ready = served.done.map(({ row }) => row);
-  await serving.awaitCandidate(ready, signal);
+  // one that is alone has the VIPs already
+  const ready = served.done.flatMap(({ row }) => (row.vrrp_id === null ? [] : [row]));
+  if (ready.length > 0) await serving.awaitCandidate(ready, signal);
   const next = await amphorae.advance(loadBalancer);
   const after = { ...situation, tree: { ...asked, loadBalancer: next } };
   await serving.tellLeaving(after, leaving, true);
-  await serving.awaitMaster(ready, signal);
+  if (ready.length > 0) await serving.awaitMaster(ready, signal);
   await removeAll(amphorae, plan.retire, signal);
   for (const each of served.done) await serving.serve({ ...after, group: placed }, each);
   return { loadBalancer: next, lag: null };

@@ -174,13 +174,14 @@ export interface Site {
   readonly members: readonly string[];
 }
 
-/** Makes a load balancer for members, and waits until it is ACTIVE. */
+/** Makes a load balancer for members, and waits until it is ACTIVE. @param options of the load balancer itself */
 export async function makeSite(
   deployment: Deployment,
   addresses: readonly { readonly address: string; readonly port: number }[],
   monitor?: Json,
+  options: Json = {},
 ): Promise<Site> {
-  const loadBalancer = await deployment.create("loadbalancer", "/loadbalancers", { name: "site" });
+  const loadBalancer = await deployment.create("loadbalancer", "/loadbalancers", { name: "site", ...options });
   const id = String(loadBalancer.id);
   const listener = await deployment.create("listener", "/listeners", {
     loadbalancer_id: id,

@@ -48,10 +48,11 @@ t.test("an interface that went down comes up", async (t) => {
   t.strictSame(networkPlan([{ ...UP, flags: [] }], [DEFAULT], WANTED), ["link set eth1 up"]);
 });
 
-t.test("another VIP is there before the old one goes", async (t) => {
+t.test("another VIP is there before the old one goes, and is announced", async (t) => {
   t.strictSame(networkPlan([UP], [DEFAULT], { ...WANTED, vips: ["10.77.0.6"] }), [
     "address add 10.77.0.6/32 dev eth1",
     "address del 10.77.0.5/32 dev eth1",
+    "link set eth1 address fa:16:3e:00:00:01",
   ]);
 });
 
@@ -59,6 +60,7 @@ t.test("an address with another prefix length is another address", async (t) => 
   t.strictSame(networkPlan([UP], [DEFAULT], wanted({ addresses: ["10.77.0.10/16"] })), [
     "address add 10.77.0.10/16 dev eth1",
     "address del 10.77.0.10/24 dev eth1",
+    "link set eth1 address fa:16:3e:00:00:01",
   ]);
 });
 
@@ -89,6 +91,7 @@ t.test("IPv6: no waiting for duplicate detection, and no VIP as the source of a 
   t.strictSame(networkPlan([link("eth1", [])], [], next), [
     "address add fd77::10/64 dev eth1 nodad",
     "address add fd77::5/128 dev eth1 nodad preferred_lft 0",
+    "link set eth1 address fa:16:3e:00:00:01",
     "route replace ::/0 via fd77::1 dev eth1 proto static",
   ]);
 });
@@ -110,6 +113,7 @@ t.test("a VIP is on the interface with an address of its subnet, or else on the 
   const next = spec({ interfaces: [ETH1, eth2], vips: ["10.77.0.5", "10.78.0.5", "fd78::5", "192.0.2.5"] });
   t.strictSame(networkPlan([UP, { ...link("eth2", []), flags: [] }], [DEFAULT], next), [
     "address add 192.0.2.5/32 dev eth1",
+    "link set eth1 address fa:16:3e:00:00:01",
     "address add 10.78.0.10/24 dev eth2",
     "address add fd78::10/64 dev eth2 nodad",
     "address add 10.78.0.5/32 dev eth2",

@@ -1,0 +1,134 @@
+/** Load balancers of more than one amphora, from the API to the traffic: made, grown, failed over, and half dead. */
+import t, { type Test } from "tap";
+import { Deployment, type Json, LBAAS, makeSite, type Site, until } from "../support/deployment.ts";
+import { Machine, WEB_PORT } from "../support/machine.ts";
+
+interface Scene {
+  readonly deployment: Deployment;
+  readonly site: Site;
+}
+
+async function scene(t: Test, flavorData: Json): Promise<Scene> {
+  const deployment = await Deployment.make(t);
+  await deployment.start();
+  const machine = await Machine.make(t, "10.77.0.201/24", "10.77.0.1");
+  await machine.serve();
+  const flavor = await makeFlavor(deployment, flavorData);
+  const site = await makeSite(deployment, [{ address: machine.address, port: WEB_PORT }], undefined, {
+    flavor_id: flavor,
+  });
+  await serving(site);
+  return { deployment, site };
+}
+
+async function makeFlavor(deployment: Deployment, data: Json): Promise<string> {
+  const profile = await deployment.create("flavorprofile", "/flavorprofiles", {
+    name: "profile",
+    provider_name: "amphora",
+    flavor_data: JSON.stringify(data),
+  });
+  const flavor = await deployment.create("flavor", "/flavors", {
+    name: `flavor ${profile.id}`,
+    flavor_profile_id: profile.id,
+    enabled: true,
+  });
+  return String(flavor.id);
+}
+
+async function amphorae({ deployment, site }: Scene): Promise<Json[]> {
+  const { body } = await deployment.call("GET", `/v2.0/octavia/amphorae?loadbalancer_id=${site.id}`);
+  return body.amphorae as unknown as Json[];
+}
+
+const ids = (rows: readonly Json[]) => rows.map(({ id }) => String(id)).sort();
+
+async function isServing({ vip }: Site): Promise<boolean> {
+  try {
+    const response = await fetch(`http://${vip}/`, {
+      signal: AbortSignal.timeout(1000),
+      headers: { connection: "close" },
+    });
+    await response.text();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}
+
+const serving = (site: Site) => until("the load balancer serves", () => isServing(site));
+
+/** Asks all the time. @returns how to stop, and how many of the questions had no answer */
+function asking(site: Site): () => Promise<{ asked: number; failed: number }> {
+  let [stop, asked, failed] = [false, 0, 0];
+  const done = (async () => {
+    while (!stop) {
+      asked++;
+      if (!(await isServing(site))) failed++;
+    }
+  })();
+  return async () => {
+    stop = true;
+    await done;
+    return { asked, failed };
+  };
+}
+
+t.test("ACTIVE_STANDBY: two amphorae, a failover of both, and of one", async (t) => {
+  const made = await scene(t, { loadbalancer_topology: "ACTIVE_STANDBY" });
+  const { deployment, site } = made;
+  const first = await amphorae(made);
+  t.strictSame(first.map(({ role, vrrp_priority }) => [role, vrrp_priority]).sort(), [
+    ["BACKUP", 90],
+    ["MASTER", 100],
+  ]);
+  await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { operating_status: "ONLINE" });
+
+  const stop = asking(site);
+  await deployment.change("PUT", `${LBAAS}/loadbalancers/${site.id}/failover`);
+  await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
+  const second = await amphorae(made);
+  t.equal(second.length, 2);
+  t.strictSame(
+    ids(second).filter((id) => ids(first).includes(id)),
+    [],
+    "both are new",
+  );
+
+  const [one] = second;
+  await deployment.change("PUT", `/v2.0/octavia/amphorae/${one?.id}/failover`);
+  await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
+  const third = await amphorae(made);
+  t.equal(third.length, 2);
+  t.equal(ids(third).filter((id) => ids(second).includes(id)).length, 1, "one of them is new");
+  const { asked, failed } = await stop();
+  // each switch may fail what is asked within it
+  t.ok(failed <= 4, `${failed} of ${asked} failed`);
+  await serving(site);
+});
+
+t.test("ACTIVE_ACTIVE: replicas come and go with the flavor", async (t) => {
+  const made = await scene(t, { loadbalancer_topology: "ACTIVE_ACTIVE", replicas: 3 });
+  const { deployment, site } = made;
+  t.equal((await amphorae(made)).length, 3);
+  const two = await makeFlavor(deployment, { loadbalancer_topology: "ACTIVE_ACTIVE", replicas: 2 });
+  await deployment.change("PUT", `${LBAAS}/loadbalancers/${site.id}`, { loadbalancer: { flavor_id: two } });
+  await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
+  t.equal((await amphorae(made)).length, 2);
+  await serving(site);
+  const single = await makeFlavor(deployment, { loadbalancer_topology: "SINGLE" });
+  await deployment.change("PUT", `${LBAAS}/loadbalancers/${site.id}`, { loadbalancer: { flavor_id: single } });
+  await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
+  t.strictSame(
+    (await amphorae(made)).map(({ role }) => role),
+    ["STANDALONE"],
+  );
+  await serving(site);
+  await deployment.change("PUT", `${LBAAS}/loadbalancers/${site.id}`, { loadbalancer: { flavor_id: two } });
+  await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
+  t.equal((await amphorae(made)).length, 2);
+  await serving(site);
+  await until("every request is answered", async () => {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => isServing(site)));
+    return answers.every((each) => each);
+  });
+});
