@@ -16,8 +16,15 @@ export interface HaproxyView {
 
 const template = loadTemplate<HaproxyView & { layout: Layout }>("haproxy", "haproxy.cfg", ["frontend", "backend"]);
 
+const views = new WeakMap<AmphoraSpec, HaproxyView>();
+
+/** The same view for the same spec, which is not to change: a spec is rendered, and compared with the next one. */
 export function haproxyView(spec: AmphoraSpec): HaproxyView {
-  return { frontends: frontendViews(spec), backends: backendViews(spec) };
+  const known = views.get(spec);
+  if (known !== undefined) return known;
+  const view = { frontends: frontendViews(spec), backends: backendViews(spec) };
+  views.set(spec, view);
+  return view;
 }
 
 /** The text of haproxy.cfg. */

@@ -7,7 +7,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SecureVersion } from "node:tls";
-import type { Test } from "tap";
 import writeFileAtomic from "write-file-atomic";
 import { type Processes, showProcesses } from "../../agent/dataplane/haproxy-socket.ts";
 import {
@@ -25,6 +24,7 @@ import {
 import { Authority } from "../../controller/amphorae/authority.ts";
 import type { AmphoraSpecInput, SpecProblem } from "../../templates/spec.ts";
 import { dropNamespace } from "./namespaces.ts";
+import type { Scope } from "./scope.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 export const AGENT_MAIN = join(ROOT, "agent/main.ts");
@@ -52,7 +52,7 @@ export function productEnv(): NodeJS.ProcessEnv {
 }
 
 /** Starts an agent that waits for its first spec. It ends with the test, and its HAProxy and namespace with it. */
-export async function startAgent(t: Test, settings: Record<string, unknown> = {}): Promise<TestAgent> {
+export async function startAgent(t: Scope, settings: Record<string, unknown> = {}): Promise<TestAgent> {
   const agent = await TestAgent.make(t, settings);
   await agent.start();
   return agent;
@@ -80,7 +80,7 @@ export class TestAgent {
   }
 
   /** Everything an agent needs, before it is started. @param settings further ones, for its settings file */
-  static async make(t: Test, settings: Record<string, unknown> = {}): Promise<TestAgent> {
+  static async make(t: Scope, settings: Record<string, unknown> = {}): Promise<TestAgent> {
     const folder = await mkdtemp(join(tmpdir(), "amphora-"));
     const authority = await Authority.open(join(folder, "authority"));
     const agent = new TestAgent(folder, authority, (await authority.issueController()).bundle);

@@ -2,9 +2,9 @@
 import { createServer, type IncomingMessage, request, type Server } from "node:http";
 import { connect, type Socket } from "node:net";
 import { execa } from "execa";
-import type { Test } from "tap";
 import type { AmphoraSpecInput } from "../../templates/spec.ts";
 import { eventually, type TestAgent } from "./agent.ts";
+import type { Scope } from "./scope.ts";
 import { specInput } from "./specs.ts";
 
 export const VIP = "10.77.0.5";
@@ -16,7 +16,7 @@ const GATEWAYS = ["10.77.0.1/24", "fd77::1/64"];
 const MEMBERS = [1, 2, 3, 4].flatMap((number) => [`10.77.0.${20 + number}/24`, `fd77::${20 + number}/64`]);
 
 /** Plugs the tenant's interface in: one end waits for the agent, the other is the test's side of the subnet. */
-export async function plugTenant(t: Test): Promise<void> {
+export async function plugTenant(t: Scope): Promise<void> {
   t.teardown(() => execa("ip", ["link", "delete", HOST_SIDE], { reject: false }));
   const addresses = [...GATEWAYS, ...MEMBERS].map(
     (each) => `address add ${each} dev ${HOST_SIDE}${each.includes(":") ? " nodad" : ""}`,
@@ -78,7 +78,7 @@ export class Member {
     });
   }
 
-  static async start(t: Test, number: number, address = `10.77.0.${20 + number}`, port = 8080): Promise<Member> {
+  static async start(t: Scope, number: number, address = `10.77.0.${20 + number}`, port = 8080): Promise<Member> {
     const member = new Member(number, address);
     t.teardown(() => member.stop());
     await new Promise<void>((resolve, reject) => {
@@ -139,7 +139,7 @@ export class OpenConnection {
     });
   }
 
-  static async open(t: Test, address = VIP, port = 80): Promise<OpenConnection> {
+  static async open(t: Scope, address = VIP, port = 80): Promise<OpenConnection> {
     const socket = connect(port, address);
     t.teardown(() => socket.destroy());
     await new Promise<void>((resolve, reject) => {
