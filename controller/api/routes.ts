@@ -1,6 +1,7 @@
 /** Which path leads where. */
 import Router from "@koa/router";
 import { amphora } from "../model/amphora.ts";
+import { flavorProfile } from "../model/flavor-profile.ts";
 import { listener } from "../model/listener.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
 import type { Resource, Row } from "../model/resource.ts";
@@ -48,6 +49,7 @@ export function createRouter(engine: Engine): Router {
     await replaceMembers(engine, caller(context), id(context), bodies, flagParameter(context, "additive_only"));
     empty(context, 202);
   });
+  inListToo(v2, flavorProfile, "/flavorprofiles");
   for (const rules of cataloguePaths(engine.options.computeFlavors)) catalogueRoutes(v2, engine, rules);
   quotaRoutes(v2, engine);
   providerRoutes(v2);
@@ -137,6 +139,15 @@ function catalogueRoutes(router: Router, engine: Engine, rules: CatalogueRules):
   router.delete(`${path}/:id`, async (context) => {
     await catalogue.remove(rules, caller(context), id(context));
     empty(context, resource.deleteStatus);
+  });
+}
+
+/** The reference calls one profile an object in its tables, and shows a list of one in its examples: answers hold both. */
+function inListToo(router: Router, resource: Resource, path: string): void {
+  router.use(`${path}/:id`, async (context, next) => {
+    await next();
+    const shown = (context.body as Record<string, unknown> | null)?.[resource.name];
+    if (shown !== undefined) context.body = { [resource.name]: shown, [resource.plural]: [shown] };
   });
 }
 
