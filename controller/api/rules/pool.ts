@@ -10,6 +10,15 @@ import { checkProtocols, relatedIds, requireRow, requireStaying } from "./shared
 
 /** What a pool whose members are spoken to over TLS has unless it was set. */
 const TLS_DEFAULTS = { tls_versions: ["TLSv1.2", "TLSv1.3"] } as const satisfies Partial<Record<keyof Pool, unknown>>;
+/** What says how members are spoken to over TLS; false or null where they are not. */
+const TLS_ATTRIBUTES = [
+  "tls_enabled",
+  "tls_container_ref",
+  "ca_tls_container_ref",
+  "tls_ciphers",
+  "tls_versions",
+  "alpn_protocols",
+] as const satisfies readonly (keyof Pool)[];
 
 export const poolRules: PartRules<typeof pool> = {
   resource: pool,
@@ -112,14 +121,15 @@ function checked(row: Pool): Pool {
       throw inPersistence(persistence, field, "It is for UDP, SCTP and FORWARD_TCP pools only.");
     }
   }
-  const { tls_enabled, tls_container_ref, ca_tls_container_ref, crl_container_ref } = row;
+  const { ca_tls_container_ref, crl_container_ref } = row;
   if (crl_container_ref !== null && ca_tls_container_ref === null) {
     throw invalidField("crl_container_ref", crl_container_ref, "It requires ca_tls_container_ref.");
   }
-  if (isIpvs(protocol) && (tls_enabled || tls_container_ref !== null || ca_tls_container_ref !== null)) {
-    throw invalidField("tls_enabled", tls_enabled, `The members of a ${protocol} pool can't be spoken to over TLS.`);
+  const given = isIpvs(protocol) ? TLS_ATTRIBUTES.find((name) => row[name]) : undefined;
+  if (given !== undefined) {
+    throw invalidField(given, row[given], `The members of a ${protocol} pool can't be spoken to over TLS.`);
   }
-  return tls_enabled ? { ...row, tls_versions: row.tls_versions ?? [...TLS_DEFAULTS.tls_versions] } : row;
+  return row.tls_enabled ? { ...row, tls_versions: row.tls_versions ?? [...TLS_DEFAULTS.tls_versions] } : row;
 }
 
 function inPersistence(
