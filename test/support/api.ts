@@ -2,6 +2,7 @@
 import pino from "pino";
 import { createApp } from "../../controller/api/app.ts";
 import { Engine } from "../../controller/api/engine.ts";
+import type { Defaults } from "../../controller/api/placement.ts";
 import { createRouter } from "../../controller/api/routes.ts";
 import { ApiServer } from "../../controller/api/server.ts";
 import { StaticIdentity } from "../../controller/drivers/identity.ts";
@@ -67,6 +68,8 @@ export interface ApiOptions extends StoreOptions {
   readonly settles?: boolean;
   readonly network?: LocalNetwork;
   readonly quotas?: Partial<QuotaDefaults>;
+  /** what load balancers are made with, and where, unless they say so themselves */
+  readonly defaults?: Partial<Defaults>;
 }
 
 const UNLIMITED_QUOTAS: QuotaDefaults = {
@@ -79,16 +82,19 @@ const UNLIMITED_QUOTAS: QuotaDefaults = {
   l7rule: -1,
 };
 
+export const COMPUTE_FLAVORS = ["601", "602", "603", "604", "605"];
+
 /** Every file of tests runs in a network of its own. */
 let port = 9876;
 
 /** The API on a fresh database. It is gone when the test has ended. */
 export async function startApi(t: Teardown, database: TestDatabase, options: ApiOptions = {}): Promise<TestApi> {
-  const { settleWait = 20_000, settles = true, network = addressesOf(), quotas: limits, ...storeOptions } = options;
+  const { settleWait = 20_000, settles = true, network = addressesOf(), ...rest } = options;
+  const { quotas: limits, defaults: chosen, ...storeOptions } = rest;
   const store = await database.open(t, storeOptions);
   const settling = new Settling();
   const quotas = { ...UNLIMITED_QUOTAS, ...limits };
-  const defaults = { flavorId: null, availabilityZone: null };
+  const defaults = { flavorId: null, availabilityZone: null, ...chosen };
   const engine = new Engine({
     store,
     network,
@@ -96,7 +102,7 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
     settleWait,
     quotas,
     defaults,
-    computeFlavors: ["601", "602", "603", "604", "605"],
+    computeFlavors: COMPUTE_FLAVORS,
   });
   const server = new ApiServer();
   const at = port++;
