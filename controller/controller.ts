@@ -6,7 +6,15 @@ import { createApp } from "./api/app.ts";
 import { Engine } from "./api/engine.ts";
 import { createRouter } from "./api/routes.ts";
 import { ApiServer } from "./api/server.ts";
-import { checkDrivers, type Drivers, declareSubnets, type Host, openDrivers } from "./drivers/drivers.ts";
+import {
+  checkDrivers,
+  type Drivers,
+  declareSubnets,
+  type Host,
+  type KeyManager,
+  openDrivers,
+  openKeyManager,
+} from "./drivers/drivers.ts";
 import { keepToken, StaticIdentity } from "./drivers/identity.ts";
 import type { Subnets } from "./drivers/local/subnets.ts";
 import { Fleet } from "./fleet.ts";
@@ -24,6 +32,7 @@ interface Parts {
   readonly store: Store;
   readonly settling: Settling;
   readonly drivers: Drivers;
+  readonly keyManager: KeyManager | null;
   /** null: nothing is driven */
   readonly fleet: Fleet | null;
   readonly server: ApiServer;
@@ -135,7 +144,7 @@ export class Controller {
   }
 
   #handler() {
-    const { settings, store, settling, drivers, token, log } = this.#parts;
+    const { settings, store, settling, drivers, keyManager, token, log } = this.#parts;
     const admin = { userId: "admin", projectId: settings["admin-project"], roles: ["admin"], system: false };
     const engine = new Engine({
       store,
@@ -148,8 +157,13 @@ export class Controller {
         availabilityZone: settings["default-availability-zone"] || null,
       },
       computeFlavors: settings["compute-flavors"].map(({ name }) => name),
+      services: { tls: keyManager?.tls ?? null },
     });
-    return createApp(new StaticIdentity([{ token, caller: admin }]), createRouter(engine), log).callback();
+    return createApp(
+      new StaticIdentity([{ token, caller: admin }]),
+      createRouter(engine, keyManager?.vault ?? null),
+      log,
+    ).callback();
   }
 
   async #stopServing(): Promise<void> {
@@ -157,6 +171,7 @@ export class Controller {
   }
 
   async #close(): Promise<void> {
+    await this.#parts.keyManager?.tls.close();
     await this.#parts.store.close();
     await rm(lockFile(this.#parts.settings), { force: true });
   }
@@ -180,14 +195,21 @@ async function assemble(
   const settling = new Settling();
   const drivers = openDrivers(settings, subnets, { deployment, dataDir, runDir, log });
   const { compute, network } = drivers;
-  const fleet = compute === null ? null : await Fleet.open({ settings, store, settling, compute, network, log });
+  const keyManager = await openKeyManager(settings, store).catch(async (error: unknown) => {
+    await store.close();
+    await rm(lockFile(settings), { force: true });
+    throw error;
+  });
+  const tls = keyManager?.tls ?? null;
+  const isDriven = compute !== null && tls !== null;
+  const fleet = isDriven ? await Fleet.open({ settings, store, settling, compute, network, tls, log }) : null;
   const metrics = new MetricsServer(
     settings["metrics-listen"],
     settings["metrics-port"],
     store,
     fleet?.receiver ?? null,
   );
-  return { settings, log, store, settling, drivers, fleet, server, metrics, runDir, deployment, token };
+  return { settings, log, store, settling, drivers, keyManager, fleet, server, metrics, runDir, deployment, token };
 }
 
 export function tokenFile(settings: Settings): string {

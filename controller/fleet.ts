@@ -3,12 +3,14 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { Authority } from "./amphorae/authority.ts";
 import { AgentClient } from "./amphorae/client.ts";
+import type { Tls } from "./certificates/tls.ts";
 import type { ComputeDriver } from "./drivers/compute.ts";
 import type { NetworkDriver } from "./drivers/network.ts";
 import { Health } from "./health/health.ts";
 import { HeartbeatReceiver } from "./health/receiver.ts";
 import { Amphorae } from "./reconcile/amphorae.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
+import { Rotation } from "./reconcile/rotation.ts";
 import { sweep } from "./reconcile/sweep.ts";
 import type { Settings } from "./settings.ts";
 import type { Store } from "./store/database.ts";
@@ -22,6 +24,7 @@ export interface FleetOptions {
   readonly settling: Settling;
   readonly compute: ComputeDriver;
   readonly network: NetworkDriver;
+  readonly tls: Tls;
   readonly log: Logger;
 }
 
@@ -31,6 +34,7 @@ export class Fleet {
   readonly #client: AgentClient;
   readonly #reconciler: Reconciler;
   readonly #health: Health;
+  readonly #rotation: Rotation;
   #sweeper: NodeJS.Timeout | null = null;
   /** how to stop what has been started, in the order of starting */
   readonly #stops: (() => unknown)[] = [];
@@ -38,7 +42,7 @@ export class Fleet {
   private constructor(options: FleetOptions, authority: Authority, client: AgentClient) {
     this.#options = options;
     this.#client = client;
-    const { settings, store, settling, compute, network, log } = options;
+    const { settings, store, settling, compute, network, tls, log } = options;
     const heartbeats = { address: settings["heartbeat-listen"], port: settings["heartbeat-port"] };
     const heartbeatIntervalMs = settings["heartbeat-interval-ms"];
     const amphorae = new Amphorae({
@@ -58,10 +62,12 @@ export class Fleet {
       settling,
       amphorae,
       network,
+      tls,
       concurrency: settings.concurrency,
       pendingLimit: settings["pending-limit-s"] * 1000,
       log,
     });
+    this.#rotation = new Rotation({ store, tls, settling, log });
     this.#health = new Health({
       store,
       client,
@@ -97,6 +103,8 @@ export class Fleet {
     this.#stops.push(() => this.#health.stop());
     this.#reconciler.start();
     this.#stops.push(() => this.#reconciler.stop());
+    this.#rotation.start();
+    this.#stops.push(() => this.#rotation.stop());
     const look = async () => {
       if ((await sweep(store, compute, log)) > 0) settling.wake();
     };

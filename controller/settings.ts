@@ -126,6 +126,16 @@ export const SETTINGS = {
     value: "DRIVER",
     doc: "What connects them: local (bridges on this host), or noop (any network, subnet and port is taken for real).",
   }),
+  secrets: setting(z.enum(["local", "noop"]), {
+    default: "local",
+    value: "DRIVER",
+    doc: "What keeps certificates and their keys: local (encrypted in the database, and Barbican's API under /key-manager), or noop (any reference is taken for real).",
+  }),
+  "secrets-key-file": setting(z.string().max(255), {
+    default: "",
+    value: "FILE",
+    doc: "The key that secrets are encrypted with, 32 bytes in base64, mode 0600. Empty: secrets.key in data-dir, made at the first start. Controllers that share a database need the same.",
+  }),
   "management-network": setting(cidr, {
     default: "127.77.0.0/16",
     doc: "Where the controller speaks with the agents. No tenant can reach it.",

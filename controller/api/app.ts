@@ -3,15 +3,16 @@ import { randomUUID } from "node:crypto";
 import type Router from "@koa/router";
 import Koa, { type Context, type Next } from "koa";
 import type { Logger } from "pino";
-import { ApiError, errorBody } from "./errors.ts";
+import { ApiError, errorBody, keyManagerErrorBody } from "./errors.ts";
 import type { Caller, IdentityDriver } from "./identity.ts";
+import { KEY_MANAGER } from "./key-manager/links.ts";
 
 /** What middleware leaves for handlers. */
 export interface State {
   caller: Caller;
 }
 
-const OPEN_PATHS = new Set(["/", "/healthcheck", "/v2.0/openapi.json"]);
+const OPEN_PATHS = new Set(["/", "/healthcheck", "/v2.0/openapi.json", KEY_MANAGER, `${KEY_MANAGER}/`]);
 
 export function createApp(identity: IdentityDriver, router: Router, log: Logger): Koa<State> {
   const app = new Koa<State>();
@@ -37,7 +38,8 @@ async function exit(context: Context, next: Next, log: Logger): Promise<void> {
     const known = error instanceof ApiError;
     const status = known ? error.status : 500;
     context.status = status;
-    context.body = errorBody(
+    const bodyOf = context.path.startsWith(`${KEY_MANAGER}/`) ? keyManagerErrorBody : errorBody;
+    context.body = bodyOf(
       status,
       known ? error.message : "The server failed. Its log says why under the request's id.",
     );

@@ -22,12 +22,7 @@ export async function readJson(context: Context): Promise<Record<string, unknown
   if (!JSON_TYPES.includes(type)) {
     throw new ApiError(415, `The body is of type ${shortened(type)}, only application/json is taken.`);
   }
-  const bytes = await getRawBody(context.req, { limit: MAX_BODY_BYTES, length: context.request.length ?? null }).catch(
-    (error: { status?: number; message?: string }) => {
-      if (error.status === 413) throw new ApiError(413, `The body is larger than ${MAX_BODY_BYTES} bytes.`);
-      throw new ApiError(400, `The body could not be read: ${error.message}`);
-    },
-  );
+  const bytes = await readBytes(context, MAX_BODY_BYTES);
   let body: unknown;
   try {
     body = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
@@ -36,6 +31,16 @@ export async function readJson(context: Context): Promise<Record<string, unknown
   }
   if (!isObject(body)) throw new ApiError(400, "The body must be a JSON object.");
   return body;
+}
+
+/** The body as it was sent. @throws {ApiError} 413, 400 */
+export function readBytes(context: Context, limit: number): Promise<Buffer> {
+  return getRawBody(context.req, { limit, length: context.request.length ?? null }).catch(
+    (error: { status?: number; message?: string }) => {
+      if (error.status === 413) throw new ApiError(413, `The body is larger than ${limit} bytes.`);
+      throw new ApiError(400, `The body could not be read: ${error.message}`);
+    },
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -5,11 +5,13 @@ import { flavorProfile } from "../model/flavor-profile.ts";
 import { listener } from "../model/listener.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
 import type { Resource, Row } from "../model/resource.ts";
+import type { Vault } from "../secrets/vault.ts";
 import { amphoraRoutes } from "./amphorae.ts";
 import { noViews, type Views, viewsOf } from "./answers.ts";
 import { readJson, rootList, rootObject } from "./body.ts";
 import { Catalogue, type CatalogueRules } from "./catalogue.ts";
 import type { Engine } from "./engine.ts";
+import { keyManagerRoutes } from "./key-manager/routes.ts";
 import { fields, type ListQuery, pageLinks, parseListQuery } from "./listing.ts";
 import { LoadBalancers, loadBalancerViews } from "./load-balancers.ts";
 import { replaceMembers } from "./members-batch.ts";
@@ -27,7 +29,8 @@ import { versionDocument } from "./versions.ts";
 /** The same API under every name that clients call it by. */
 export const BASES = ["/v2.0/lbaas", "/v2/lbaas", "/v2.0/octavia", "/v2/octavia", "/v2.0", "/v2"];
 
-export function createRouter(engine: Engine): Router {
+/** @param vault null: there is no key manager */
+export function createRouter(engine: Engine, vault: Vault | null): Router {
   const router = new Router();
   for (const path of ["/", "/v2", "/v2.0"]) {
     router.get(path, (context) => {
@@ -61,6 +64,7 @@ export function createRouter(engine: Engine): Router {
     context.body = description;
   });
   for (const base of BASES) router.use(base, v2.routes());
+  if (vault !== null) keyManagerRoutes(router, engine.options.store, vault);
   return router;
 }
 

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import type { Authority } from "../amphorae/authority.ts";
 import { type AgentClient, RefusedError, UnreachableError } from "../amphorae/client.ts";
 import { specOf, VIP_INTERFACE } from "../amphorae/spec.ts";
+import type { TlsMaterial } from "../certificates/tls.ts";
 import type { Bootstrap, ComputeDriver } from "../drivers/compute.ts";
 import type { NetworkDriver } from "../drivers/network.ts";
 import { type Amphora, amphora } from "../model/amphora.ts";
@@ -86,13 +87,13 @@ export class Amphorae {
    * Gives the amphora its interface and the spec.
    * @throws {AheadError} when it runs a newer revision than the store has @throws what `AgentClient.putSpec` throws
    */
-  async serve(tree: Tree, row: Amphora): Promise<void> {
+  async serve(tree: Tree, row: Amphora, tls: TlsMaterial): Promise<void> {
     const { compute, network, store, client, log } = this.#options;
     const port = await store.transaction((trx) =>
       network.reserveAmphoraPort(trx, row.id, tree.loadBalancer.vip_subnet_id),
     );
     await compute.plug(row.id, port);
-    const answer = await client.putSpec(address(row), specOf(tree, row, port)).catch(async (error: unknown) => {
+    const answer = await client.putSpec(address(row), specOf(tree, row, port, tls)).catch(async (error: unknown) => {
       if (!(error instanceof RefusedError) || error.status !== 409) throw error;
       throw new AheadError(row.id, (await client.info(address(row))).revision);
     });

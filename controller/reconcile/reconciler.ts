@@ -5,12 +5,14 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { RefusedError } from "../amphorae/client.ts";
+import { tlsUsesOf } from "../amphorae/spec.ts";
+import { type Tls, TlsError, type TlsMaterial } from "../certificates/tls.ts";
 import type { NetworkDriver } from "../drivers/network.ts";
 import { type Amphora, amphora } from "../model/amphora.ts";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import type { Store } from "../store/database.ts";
 import { claim, giveBack, LEASE, release, renew, workLeft } from "../store/leases.ts";
-import { fail, forget, outrun, settle } from "../store/load-balancers.ts";
+import { fail, forget, outrun, settle, type TlsState } from "../store/load-balancers.ts";
 import { findRow, selectRows, updateRow } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { loadTree, type Tree } from "../store/tree.ts";
@@ -21,6 +23,7 @@ export interface ReconcilerOptions {
   readonly settling: Settling;
   readonly amphorae: Amphorae;
   readonly network: NetworkDriver;
+  readonly tls: Tls;
   /** most load balancers worked on at a time */
   readonly concurrency: number;
   /** ms of failures after which PENDING becomes ERROR; the work goes on all the same */
@@ -34,7 +37,7 @@ const POLL = 1000;
 const LOOK_AGAIN = 20;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
-/** A spec that was refused is refused again, unless its amphora has changed. */
+/** A spec that was refused is refused again, unless its amphora has changed; the same with a certificate. */
 const REFUSED_PAUSE = 30_000;
 
 interface Present {
@@ -143,15 +146,16 @@ export class Reconciler {
       await this.#remove(present, signal);
       return;
     }
+    const tls = await this.#options.tls.material(tlsUsesOf(present.tree));
     try {
-      await this.#serve(present, signal);
+      await this.#serve(present, tls, signal);
     } catch (error) {
       if (!(error instanceof AheadError)) throw error;
       log.warn({ loadbalancer: id, revision: row.revision, err: error }, "the store is behind: once more, ahead of it");
       await outrun(store, row, error.revision);
       return;
     }
-    if (!(await settle(store, row))) log.info({ loadbalancer: id }, "changed meanwhile: once more");
+    if (!(await settle(store, row, stateOf(tls)))) log.info({ loadbalancer: id }, "changed meanwhile: once more");
     else if (row.provisioning_status !== "ACTIVE") log.info({ loadbalancer: id, revision: row.revision }, "ACTIVE");
   }
 
@@ -167,7 +171,7 @@ export class Reconciler {
     });
   }
 
-  async #serve({ tree, amphorae: rows }: Present, signal: AbortSignal): Promise<void> {
+  async #serve({ tree, amphorae: rows }: Present, tls: TlsMaterial, signal: AbortSignal): Promise<void> {
     const { amphorae } = this.#options;
     const row = tree.loadBalancer;
     let present = rows;
@@ -183,7 +187,7 @@ export class Reconciler {
     }
     for (const each of staying) {
       signal.throwIfAborted();
-      await amphorae.serve(tree, each);
+      await amphorae.serve(tree, each, tls);
     }
   }
 
@@ -211,7 +215,7 @@ export class Reconciler {
     const { store, log, pendingLimit } = this.#options;
     const row = await findRow(store.db, loadBalancer, id);
     if (row === undefined || row.lease_owner !== this.#owner) return;
-    const refused = error instanceof RefusedError && error.status === 422;
+    const refused = error instanceof TlsError || (error instanceof RefusedError && error.status === 422);
     const reason = error instanceof Error ? error.message : String(error);
     const pause = refused ? REFUSED_PAUSE : Math.min(FIRST_PAUSE * 2 ** row.attempts, LONGEST_PAUSE);
     const tooLong = Date.now() - (row.failing_since ?? Date.now()) > pendingLimit;
@@ -219,4 +223,8 @@ export class Reconciler {
     log.error({ loadbalancer: id, revision: row.revision, ...failure, err: error }, "carrying out a change failed");
     await fail(store, row, failure);
   }
+}
+
+function stateOf({ digest, expiries }: TlsMaterial): TlsState {
+  return digest === null ? null : { digest, expiries: [...expiries] };
 }

@@ -141,7 +141,13 @@ const NO_DATA: readonly unknown[] = [
 ];
 
 const wordLists = [["x", "x"], ["x".repeat(256)], ...unprintable.map((text) => [text])];
-const refs = ["", "x".repeat(256)];
+const refs = [
+  "",
+  "x",
+  "x".repeat(256),
+  "/secrets/x",
+  "https://example.org/orders/5b1f6a2e-7d34-4c0b-9a51-0e77a4c5d001",
+];
 const urls = ["", "x", "/x", "ftp://x/", "http://", "http://a b/", "http://ä/", "//x/", `http://x/${"x".repeat(250)}`];
 const ports = [0, -1, 65_536, "0", "65536"];
 const milliseconds = [-1, 2 ** 31, "-1", "2147483648"];

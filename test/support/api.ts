@@ -1,16 +1,21 @@
 /** The controller's REST API, spoken to over HTTP, without the data plane behind it. */
+import { randomBytes } from "node:crypto";
 import pino from "pino";
 import { createApp } from "../../controller/api/app.ts";
 import { Engine } from "../../controller/api/engine.ts";
 import type { Defaults } from "../../controller/api/placement.ts";
 import { createRouter } from "../../controller/api/routes.ts";
 import { ApiServer } from "../../controller/api/server.ts";
+import { CertificateReader } from "../../controller/certificates/reader.ts";
+import { Tls } from "../../controller/certificates/tls.ts";
 import { StaticIdentity } from "../../controller/drivers/identity.ts";
 import { LocalNetwork } from "../../controller/drivers/local/network.ts";
+import { LocalSecrets } from "../../controller/drivers/local/secrets.ts";
 import { declareSubnet, Subnets } from "../../controller/drivers/local/subnets.ts";
 import { loadBalancer } from "../../controller/model/load-balancer.ts";
 import { type Member, member } from "../../controller/model/member.ts";
 import { pool } from "../../controller/model/pool.ts";
+import { KEY_BYTES, Vault } from "../../controller/secrets/vault.ts";
 import type { Store, StoreOptions } from "../../controller/store/database.ts";
 import type { QuotaDefaults } from "../../controller/store/quotas.ts";
 import { Settling } from "../../controller/store/settling.ts";
@@ -95,6 +100,9 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
   const settling = new Settling();
   const quotas = { ...UNLIMITED_QUOTAS, ...limits };
   const defaults = { flavorId: null, availabilityZone: null, ...chosen };
+  const vault = new Vault(randomBytes(KEY_BYTES));
+  const tls = new Tls(new LocalSecrets(store, vault), new CertificateReader());
+  t.teardown(() => tls.close());
   const engine = new Engine({
     store,
     network,
@@ -103,13 +111,14 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
     quotas,
     defaults,
     computeFlavors: COMPUTE_FLAVORS,
+    services: { tls },
   });
   const server = new ApiServer();
   const at = port++;
   await server.listen("127.0.0.1", at);
   t.teardown(() => server.close());
   const log = pino({ level: "error" }, pino.destination(2));
-  const router = createRouter(engine);
+  const router = createRouter(engine, vault);
   server.serve(createApp(new StaticIdentity(CALLERS), router, log).callback());
   const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling), router);
   if (settles) api.reconciler.settleFromNowOn();

@@ -26,6 +26,8 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   "default-availability-zone": ["x".repeat(256), 1],
   compute: ["openstack", ""],
   network: ["openstack", ""],
+  secrets: ["barbican", ""],
+  "secrets-key-file": ["x".repeat(256), 1],
   "management-network": ["127.77.0.1/16", "x"],
   "heartbeat-listen": ["", "localhost"],
   "heartbeat-port": [0, 65_536],

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import t from "tap";
 import { specOf, VIP_INTERFACE } from "../../controller/amphorae/spec.ts";
+import { NO_TLS } from "../../controller/certificates/tls.ts";
 import type { Port } from "../../controller/drivers/network.ts";
 import type { Tree } from "../../controller/store/tree.ts";
 import { parseSpec } from "../../templates/spec.ts";
@@ -21,7 +22,7 @@ const port: Port = {
 t.test("a load balancer without parts is its address, its place and its revision", async (t) => {
   const loadBalancer = aLoadBalancer({ revision: 7, vip_address: "10.77.0.5", admin_state_up: false });
   const amphora = anAmphora(loadBalancer);
-  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, amphora, port));
+  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, amphora, port, NO_TLS));
   t.strictSame(spec, {
     revision: 7,
     amphora_id: amphora.id,
@@ -50,13 +51,13 @@ t.test("a load balancer without parts is its address, its place and its revision
 t.test("on an IPv6 subnet, the way out is the IPv6 one", async (t) => {
   const loadBalancer = aLoadBalancer({ vip_address: "2001:db8::5" });
   const six = { ...port, address: "2001:db8::7", prefix_length: 64, gateway: "2001:db8::1" };
-  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, anAmphora(loadBalancer), six));
+  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, anAmphora(loadBalancer), six, NO_TLS));
   t.match(spec.interfaces, [{ addresses: ["2001:db8::7/64"], routes: [{ destination: "::/0", via: "2001:db8::1" }] }]);
 });
 
 t.test("every part says all that it has to say", async (t) => {
   const { tree, rows } = aTree();
-  const spec = parseSpec(specOf(tree, anAmphora(tree.loadBalancer), port));
+  const spec = parseSpec(specOf(tree, anAmphora(tree.loadBalancer), port, NO_TLS));
   t.match(spec.listeners, [pick(rows.listener, Object.keys(spec.listeners[0] ?? {}))]);
   const [pool] = spec.pools;
   t.equal(spec.pools.length, 1);
@@ -72,10 +73,10 @@ t.test("a health monitor without HTTP says nothing of HTTP", async (t) => {
   const nothing = { http_method: null, http_version: null, url_path: null, expected_codes: null, domain_name: null };
   const healthMonitor = { ...rows.monitor, type: "TCP" as const, ...nothing };
   const bare: Tree = { ...tree, pools: [{ pool: rows.pool, members: [], healthMonitor }] };
-  const [pool] = parseSpec(specOf(bare, anAmphora(tree.loadBalancer), port)).pools;
+  const [pool] = parseSpec(specOf(bare, anAmphora(tree.loadBalancer), port, NO_TLS)).pools;
   t.match(pool?.health_monitor, { type: "TCP", http_method: "GET", url_path: "/", expected_codes: "200" });
   const silent: Tree = { ...tree, pools: [{ pool: rows.pool, members: [], healthMonitor: null }] };
-  t.equal(specOf(silent, anAmphora(tree.loadBalancer), port).pools?.[0]?.health_monitor, null);
+  t.equal(specOf(silent, anAmphora(tree.loadBalancer), port, NO_TLS).pools?.[0]?.health_monitor, null);
 });
 
 /** Rows in which nothing has its default. */

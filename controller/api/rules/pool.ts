@@ -2,11 +2,13 @@ import { isIpvs } from "../../../templates/fields.ts";
 import { persistenceFault } from "../../../templates/spec.ts";
 import { listener } from "../../model/listener.ts";
 import { type Pool, pool } from "../../model/pool.ts";
+import { usesOfPool } from "../../model/tls-references.ts";
 import type { Connection } from "../../store/rows.ts";
 import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
 import type { PartRules } from "./rules.ts";
 import { checkProtocols, relatedIds, requireRow, requireStaying } from "./shared.ts";
+import { checkCertificates } from "./tls.ts";
 
 /** What a pool whose members are spoken to over TLS has unless it was set. */
 const TLS_DEFAULTS = { tls_versions: ["TLSv1.2", "TLSv1.3"] } as const satisfies Partial<Record<keyof Pool, unknown>>;
@@ -27,6 +29,10 @@ export const poolRules: PartRules<typeof pool> = {
     if (given.listener_id) return (await requireRow(db, listener, given.listener_id)).loadbalancer_id;
     if (given.loadbalancer_id) return given.loadbalancer_id;
     throw new ApiError(400, "Must provide at least one of: loadbalancer_id, listener_id");
+  },
+
+  async precheck(values, circumstances) {
+    await checkCertificates(usesOfPool(values, ""), circumstances);
   },
 
   async create(change, row, given) {
