@@ -38,7 +38,7 @@ async function exit(context: Context, next: Next, log: Logger): Promise<void> {
     const known = error instanceof ApiError;
     const status = known ? error.status : 500;
     context.status = status;
-    const bodyOf = context.path.startsWith(`${KEY_MANAGER}/`) ? keyManagerErrorBody : errorBody;
+    const bodyOf = isKeyManager(context) ? keyManagerErrorBody : errorBody;
     context.body = bodyOf(
       status,
       known ? error.message : "The server failed. Its log says why under the request's id.",
@@ -58,6 +58,10 @@ async function exit(context: Context, next: Next, log: Logger): Promise<void> {
     },
     "request",
   );
+}
+
+function isKeyManager({ path }: Context): boolean {
+  return path === KEY_MANAGER || path.startsWith(`${KEY_MANAGER}/`);
 }
 
 /** What no route has answered. */

@@ -27,10 +27,18 @@ export async function readJson(context: Context): Promise<Record<string, unknown
   try {
     body = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new ApiError(400, `The body is no valid JSON: ${error instanceof Error ? error.message : "unreadable"}.`);
+    throw new ApiError(
+      400,
+      `The body is no valid JSON: ${error instanceof Error ? placeIn(error.message) : "unreadable"}.`,
+    );
   }
   if (!isObject(body)) throw new ApiError(400, "The body must be a JSON object.");
   return body;
+}
+
+/** What is wrong, without the piece of the body that V8 shows: it may hold a secret. */
+function placeIn(message: string): string {
+  return message.replace(/, (\.\.\.)?".*/s, "");
 }
 
 /** The body as it was sent. @throws {ApiError} 413, 400 */

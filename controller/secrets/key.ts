@@ -26,13 +26,19 @@ export async function openVault(store: Store, file: string): Promise<Vault> {
   const key = kept ?? randomBytes(KEY_BYTES);
   const vault = new Vault(key);
   // another controller may begin at the same time: the first one's key is the key
-  if (kept === null) await writeFileAtomic(file, `${key.toString("base64")}\n`, { mode: MODE });
+  if (kept === null) await writeKey(file, key);
   if ((await claimFact(store, FACT, vault.fingerprint)) !== vault.fingerprint) {
     throw new SettingsError(
       `secrets-key-file: ${file} holds another key than the database's secrets are encrypted with: every controller needs the same file`,
     );
   }
   return vault;
+}
+
+async function writeKey(file: string, key: Buffer): Promise<void> {
+  await writeFileAtomic(file, `${key.toString("base64")}\n`, { mode: MODE }).catch((error: Error) => {
+    throw new SettingsError(`secrets-key-file: ${error.message}`);
+  });
 }
 
 async function readKey(file: string): Promise<Buffer | null> {
