@@ -28,6 +28,8 @@ const additionalVip = z.strictObject({
 
 const tlsState = z.strictObject({
   digest: z.string(),
+  /** the same, of what its amphorae are to be given next */
+  wanted: z.string(),
   expiries: z.array(
     z.strictObject({
       kind: z.enum(["listener", "pool"]),

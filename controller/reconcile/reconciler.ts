@@ -226,5 +226,5 @@ export class Reconciler {
 }
 
 function stateOf({ digest, expiries }: TlsMaterial): TlsState {
-  return digest === null ? null : { digest, expiries: [...expiries] };
+  return digest === null ? null : { digest, wanted: digest, expiries: [...expiries] };
 }

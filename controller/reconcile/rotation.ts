@@ -75,7 +75,7 @@ export class Rotation {
       this.#tell(row);
       const digest = digests.get(row.id) ?? null;
       // what is missing stays as it is where it is served
-      if (digest === null || digest === row.tls_state.digest) continue;
+      if (digest === null || digest === row.tls_state.wanted) continue;
       if (await this.#renew(row, uses.get(row.id) ?? [], digest)) raised = true;
     }
     if (raised) settling.wake();
@@ -94,7 +94,7 @@ export class Rotation {
       return false;
     }
     this.#unusable.delete(row.id);
-    const raised = await renewRevision(store, row);
+    const raised = await renewRevision(store, row, { ...row.tls_state, wanted: digest });
     if (raised) log.info({ loadbalancer: row.id, revision: row.revision + 1 }, "certificates have changed");
     return raised;
   }

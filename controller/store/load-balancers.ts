@@ -52,15 +52,22 @@ export type TlsState = LoadBalancer["tls_state"];
 /**
  * Has the reconciler carry out what is wanted once more, since what it is made of has changed elsewhere. It stays ACTIVE:
  * nobody has asked for a change, and whoever wants one need not wait. Nothing happens when the load balancer has moved on.
- * @returns whether it did so
+ * @param tls what is served, and what is wanted @returns whether it did so
  */
 export async function renewRevision(
   store: Store,
   { id, revision }: Pick<LoadBalancer, "id" | "revision">,
+  tls: NonNullable<TlsState>,
 ): Promise<boolean> {
   const done = await store.db
     .updateTable("load_balancers")
-    .set({ revision: sql`revision + 1`, due_at: Date.now(), failing_since: null, attempts: 0 })
+    .set({
+      revision: sql`revision + 1`,
+      due_at: Date.now(),
+      failing_since: null,
+      attempts: 0,
+      tls_state: JSON.stringify(tls),
+    })
     .where("id", "=", id)
     .where("revision", "=", revision)
     .where("provisioning_status", "in", ["ACTIVE", "ERROR"])

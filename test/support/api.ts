@@ -120,7 +120,7 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
   const log = pino({ level: "error" }, pino.destination(2));
   const router = createRouter(engine, vault);
   server.serve(createApp(new StaticIdentity(CALLERS), router, log).callback());
-  const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling), router);
+  const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling), router, vault);
   if (settles) api.reconciler.settleFromNowOn();
   t.teardown(() => api.reconciler.stop());
   return api;
@@ -130,10 +130,12 @@ export class TestApi {
   readonly base: string;
   readonly store: Store;
   readonly reconciler: StandIn;
+  readonly vault: Vault;
   readonly #router: ReturnType<typeof createRouter>;
 
-  constructor(base: string, store: Store, reconciler: StandIn, router: ReturnType<typeof createRouter>) {
+  constructor(base: string, store: Store, reconciler: StandIn, router: ReturnType<typeof createRouter>, vault: Vault) {
     this.#router = router;
+    this.vault = vault;
     this.base = base;
     this.store = store;
     this.reconciler = reconciler;
