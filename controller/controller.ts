@@ -21,6 +21,7 @@ import { Fleet } from "./fleet.ts";
 import { MetricsServer } from "./metrics.ts";
 import { claimFile } from "./process.ts";
 import { Acknowledger } from "./reconcile/acknowledger.ts";
+import { RegularExpressions } from "./regular-expressions.ts";
 import type { Settings } from "./settings.ts";
 import { Store } from "./store/database.ts";
 import { deploymentId } from "./store/deployment.ts";
@@ -33,6 +34,7 @@ interface Parts {
   readonly settling: Settling;
   readonly drivers: Drivers;
   readonly keyManager: KeyManager | null;
+  readonly regularExpressions: RegularExpressions | null;
   /** null: nothing is driven */
   readonly fleet: Fleet | null;
   readonly server: ApiServer;
@@ -144,7 +146,7 @@ export class Controller {
   }
 
   #handler() {
-    const { settings, store, settling, drivers, keyManager, token, log } = this.#parts;
+    const { settings, store, settling, drivers, keyManager, regularExpressions, token, log } = this.#parts;
     const admin = { userId: "admin", projectId: settings["admin-project"], roles: ["admin"], system: false };
     const engine = new Engine({
       store,
@@ -157,7 +159,7 @@ export class Controller {
         availabilityZone: settings["default-availability-zone"] || null,
       },
       computeFlavors: settings["compute-flavors"].map(({ name }) => name),
-      services: { tls: keyManager?.tls ?? null },
+      services: { tls: keyManager?.tls ?? null, regularExpressions },
     });
     return createApp(
       new StaticIdentity([{ token, caller: admin }]),
@@ -200,6 +202,7 @@ async function assemble(
     await rm(lockFile(settings), { force: true });
     throw error;
   });
+  const regularExpressions = await RegularExpressions.open(settings.haproxy, log);
   const tls = keyManager?.tls ?? null;
   const isDriven = compute !== null && tls !== null;
   const fleet = isDriven ? await Fleet.open({ settings, store, settling, compute, network, tls, log }) : null;
@@ -209,7 +212,8 @@ async function assemble(
     store,
     fleet?.receiver ?? null,
   );
-  return { settings, log, store, settling, drivers, keyManager, fleet, server, metrics, runDir, deployment, token };
+  const asked = { drivers, keyManager, regularExpressions };
+  return { settings, log, store, settling, ...asked, fleet, server, metrics, runDir, deployment, token };
 }
 
 export function tokenFile(settings: Settings): string {

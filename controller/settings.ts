@@ -136,6 +136,11 @@ export const SETTINGS = {
     value: "FILE",
     doc: "The key that secrets are encrypted with, 32 bytes in base64, mode 0600. Empty: secrets.key in data-dir, made at the first start. Controllers that share a database need the same.",
   }),
+  haproxy: setting(name, {
+    default: "/usr/sbin/haproxy",
+    value: "FILE",
+    doc: "The HAProxy that tries regular expressions of layer 7 rules before they are taken. Where there is none, amphorae find out.",
+  }),
   "management-network": setting(cidr, {
     default: "127.77.0.0/16",
     doc: "Where the controller speaks with the agents. No tenant can reach it.",

@@ -15,6 +15,7 @@ import { declareSubnet, Subnets } from "../../controller/drivers/local/subnets.t
 import { loadBalancer } from "../../controller/model/load-balancer.ts";
 import { type Member, member } from "../../controller/model/member.ts";
 import { pool } from "../../controller/model/pool.ts";
+import { RegularExpressions } from "../../controller/regular-expressions.ts";
 import { KEY_BYTES, Vault } from "../../controller/secrets/vault.ts";
 import type { Store, StoreOptions } from "../../controller/store/database.ts";
 import type { QuotaDefaults } from "../../controller/store/quotas.ts";
@@ -100,6 +101,7 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
   const settling = new Settling();
   const quotas = { ...UNLIMITED_QUOTAS, ...limits };
   const defaults = { flavorId: null, availabilityZone: null, ...chosen };
+  const log = pino({ level: "error" }, pino.destination(2));
   const vault = new Vault(randomBytes(KEY_BYTES));
   const tls = new Tls(new LocalSecrets(store, vault), new CertificateReader());
   t.teardown(() => tls.close());
@@ -111,13 +113,12 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
     quotas,
     defaults,
     computeFlavors: COMPUTE_FLAVORS,
-    services: { tls },
+    services: { tls, regularExpressions: new RegularExpressions("/usr/sbin/haproxy", log) },
   });
   const server = new ApiServer();
   const at = port++;
   await server.listen("127.0.0.1", at);
   t.teardown(() => server.close());
-  const log = pino({ level: "error" }, pino.destination(2));
   const router = createRouter(engine, vault);
   server.serve(createApp(new StaticIdentity(CALLERS), router, log).callback());
   const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling), router, vault);

@@ -28,6 +28,7 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   network: ["openstack", ""],
   secrets: ["barbican", ""],
   "secrets-key-file": ["x".repeat(256), 1],
+  haproxy: ["", "x".repeat(256)],
   "management-network": ["127.77.0.1/16", "x"],
   "heartbeat-listen": ["", "localhost"],
   "heartbeat-port": [0, 65_536],
