@@ -11,7 +11,6 @@ import {
   type Drivers,
   declareSubnets,
   type Host,
-  type KeyManager,
   openDrivers,
   openKeyManager,
 } from "./drivers/drivers.ts";
@@ -22,6 +21,7 @@ import { MetricsServer } from "./metrics.ts";
 import { claimFile } from "./process.ts";
 import { Acknowledger } from "./reconcile/acknowledger.ts";
 import { RegularExpressions } from "./regular-expressions.ts";
+import type { KeyManager } from "./secrets/key-manager.ts";
 import type { Settings } from "./settings.ts";
 import { Store } from "./store/database.ts";
 import { deploymentId } from "./store/deployment.ts";
@@ -161,11 +161,7 @@ export class Controller {
       computeFlavors: settings["compute-flavors"].map(({ name }) => name),
       services: { tls: keyManager?.tls ?? null, regularExpressions },
     });
-    return createApp(
-      new StaticIdentity([{ token, caller: admin }]),
-      createRouter(engine, keyManager?.vault ?? null),
-      log,
-    ).callback();
+    return createApp(new StaticIdentity([{ token, caller: admin }]), createRouter(engine, keyManager), log).callback();
   }
 
   async #stopServing(): Promise<void> {

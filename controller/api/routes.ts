@@ -5,7 +5,7 @@ import { flavorProfile } from "../model/flavor-profile.ts";
 import { listener } from "../model/listener.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
 import type { Resource, Row } from "../model/resource.ts";
-import type { Vault } from "../secrets/vault.ts";
+import type { KeyManager } from "../secrets/key-manager.ts";
 import { amphoraRoutes } from "./amphorae.ts";
 import { noViews, type Views, viewsOf } from "./answers.ts";
 import { readJson, rootList, rootObject } from "./body.ts";
@@ -29,8 +29,8 @@ import { versionDocument } from "./versions.ts";
 /** The same API under every name that clients call it by. */
 export const BASES = ["/v2.0/lbaas", "/v2/lbaas", "/v2.0/octavia", "/v2/octavia", "/v2.0", "/v2"];
 
-/** @param vault null: there is no key manager */
-export function createRouter(engine: Engine, vault: Vault | null): Router {
+/** @param keyManager null: there is none */
+export function createRouter(engine: Engine, keyManager: KeyManager | null): Router {
   const router = new Router();
   for (const path of ["/", "/v2", "/v2.0"]) {
     router.get(path, (context) => {
@@ -64,7 +64,7 @@ export function createRouter(engine: Engine, vault: Vault | null): Router {
     context.body = description;
   });
   for (const base of BASES) router.use(base, v2.routes());
-  if (vault !== null) keyManagerRoutes(router, engine.options.store, vault);
+  if (keyManager !== null) keyManagerRoutes(router, engine.options.store, keyManager);
   return router;
 }
 

@@ -79,6 +79,20 @@ export class Tls {
   }
 
   /**
+   * Checks what is to take the place of a secret that is in use.
+   * @throws {TlsError} naming a listener or pool that could not use it
+   */
+  async checkReplacement(uses: readonly TlsUse[], payload: Uint8Array, now = new Date()): Promise<void> {
+    for (const use of uses) {
+      await attempt(use, async () => {
+        const read = await this.#readOne(use, { kind: "secret", version: "", payload });
+        if ("notAfter" in read) checkValidity(read, now);
+        if ("lists" in read) checkUpToDate(read, now);
+      });
+    }
+  }
+
+  /**
    * Everything that a load balancer's listeners and pools use, as it is now, valid or not.
    * @throws {TlsError} @throws {Error} when the key manager can't be asked
    */

@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import { CertificateReader } from "../certificates/reader.ts";
 import { Tls } from "../certificates/tls.ts";
 import { openVault } from "../secrets/key.ts";
-import type { Vault } from "../secrets/vault.ts";
+import type { KeyManager } from "../secrets/key-manager.ts";
 import { DEFAULT_SUBNET_ID, type Settings, SettingsError } from "../settings.ts";
 import type { Store } from "../store/database.ts";
 import type { ComputeDriver } from "./compute.ts";
@@ -62,12 +62,6 @@ export function openDrivers(settings: Settings, subnets: Subnets, place: Place):
   const network = local();
   const compute = new LocalCompute({ network, managementNetwork, ...place });
   return { network, compute, host: { network, compute } };
-}
-
-/** The key manager, and what makes certificates of what it keeps. */
-export interface KeyManager {
-  readonly vault: Vault;
-  readonly tls: Tls;
 }
 
 /** @returns null: every reference is taken for one of something that fits @throws {SettingsError} for a wrong key */

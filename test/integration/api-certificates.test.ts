@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import t from "tap";
 import { ALICE, BOB, type Json, object, objects, startApi, type TestApi } from "../support/api.ts";
 import { errorProblems } from "../support/api-errors.ts";
-import { ask, replace, store, storeContainer, whole } from "../support/key-manager.ts";
+import { ask, keyErrorProblems, replace, store, storeContainer, whole } from "../support/key-manager.ts";
 import { Openssl, RSA } from "../support/openssl.ts";
 import { databases, SQLITE } from "../support/postgres.ts";
 import { contents } from "../support/tree.ts";
@@ -212,12 +212,30 @@ t.test("who may use a secret: whoever may read it, and administrators in its pro
   t.equal(await use(bobs, BOB), 400);
 });
 
-t.test("a certificate that is replaced is looked at anew", async (t) => {
-  const api = await startApi(t, SQLITE);
-  const { lb } = await api.graph();
-  const secret = await store(api, "not yet");
-  const create = () => api.call("POST", "/listeners", listenerIn(lb, { default_tls_container_ref: secret }));
-  t.equal((await create()).status, 400);
-  await replace(api, secret, PEM);
-  t.equal((await create()).status, 201);
-});
+t.test(
+  "a certificate that is replaced is looked at anew, and not replaced by what its users could not use",
+  async (t) => {
+    const api = await startApi(t, SQLITE);
+    const { lb } = await api.graph();
+    const secret = await store(api, "not yet");
+    const create = () => api.call("POST", "/listeners", listenerIn(lb, { default_tls_container_ref: secret }));
+    t.equal((await create()).status, 400);
+    await replace(api, secret, PEM);
+    const made = await create();
+    t.equal(made.status, 201);
+    const put = (payload: string) =>
+      api.call("PUT", whole(api, secret), payload, { headers: { "content-type": "text/plain" } });
+    const old = await openssl.issue("/CN=old", { authority: root, days: { from: -9, to: -1 } });
+    for (const [payload, reason] of [
+      ["nonsense", "It is neither PEM"],
+      [server.certificate + other.key, "The private key belongs to another certificate"],
+      [old.certificate + old.key, "The certificate expired on 20"],
+    ] as const) {
+      const answer = await put(payload);
+      t.strictSame(keyErrorProblems(answer, 400, reason), []);
+      t.match(answer.text, `listener ${object(made, "listener").id} uses it, default_tls_container_ref`);
+    }
+    t.equal((await ask(api, "GET", `${secret}/payload`)).text, PEM, "what was there is there");
+    t.equal((await put(other.certificate + other.key)).status, 204);
+  },
+);

@@ -46,7 +46,7 @@ for (const database of databases(t)) {
     ];
     const revisions = async () => [(await world.row(alone)).revision, (await world.row(together)).revision];
     const [one = 0, two = 0] = await revisions();
-    await replace(world.api, secret, "nonsense");
+    await world.overwrite(secret, "nonsense");
     const { secret_refs } = (await ask(world.api, "GET", container)).body;
     const part = (name: string) => String((secret_refs as Json[]).find((each) => each.name === name)?.secret_ref);
     await replace(world.api, part("certificate"), second.certificate);
@@ -106,7 +106,7 @@ t.test("what expires is told once a day, and measured", async (t) => {
   for (let i = 0; i < 3; i++) await world.look();
   t.match(world.warnings, [{ msg: "what TLS uses expires soon", days: 2, attribute: "default_tls_container_ref" }]);
   t.equal(world.warnings.length, 1);
-  await replace(world.api, secret, pem(old));
+  await world.overwrite(secret, pem(old));
   await world.look();
   await world.serve(lb);
   await world.look();

@@ -119,7 +119,7 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
   const at = port++;
   await server.listen("127.0.0.1", at);
   t.teardown(() => server.close());
-  const router = createRouter(engine, vault);
+  const router = createRouter(engine, { vault, tls });
   server.serve(createApp(new StaticIdentity(CALLERS), router, log).callback());
   const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling), router, vault);
   if (settles) api.reconciler.settleFromNowOn();

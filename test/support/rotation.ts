@@ -1,4 +1,5 @@
 /** Load balancers with certificates, and the watch over those, without amphorae. */
+import { randomUUID } from "node:crypto";
 import pino from "pino";
 import { CertificateReader } from "../../controller/certificates/reader.ts";
 import { Tls } from "../../controller/certificates/tls.ts";
@@ -50,6 +51,17 @@ export class World {
     } finally {
       this.#turn--;
     }
+  }
+
+  /** Gives a secret another payload, whatever its users can do with it: as time does, and another controller may. */
+  async overwrite(secret: string, payload: string): Promise<void> {
+    const id = secret.split("/").at(-1) ?? "";
+    const sealed = this.api.vault.seal(id, Buffer.from(payload));
+    await this.api.store.db
+      .updateTable("secrets")
+      .set({ payload: sealed, version: randomUUID() })
+      .where("id", "=", id)
+      .execute();
   }
 
   /** A load balancer with one listener, whose amphorae have what it refers to. */

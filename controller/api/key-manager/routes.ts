@@ -4,7 +4,7 @@
  */
 import Router from "@koa/router";
 import type { Context } from "koa";
-import type { Vault } from "../../secrets/vault.ts";
+import type { KeyManager } from "../../secrets/key-manager.ts";
 import type { Store } from "../../store/database.ts";
 import { readBytes, readJson } from "../body.ts";
 import { caller, empty, id, origin, parameters } from "../requests.ts";
@@ -19,7 +19,7 @@ import { Secrets } from "./secrets.ts";
 import { answerVersion, versionDetails, versionList } from "./versions.ts";
 import { Views } from "./views.ts";
 
-export function keyManagerRoutes(router: Router, store: Store, vault: Vault): void {
+export function keyManagerRoutes(router: Router, store: Store, keyManager: KeyManager): void {
   router.get(KEY_MANAGER, (context) => {
     answerVersion(context);
     context.status = 300;
@@ -36,7 +36,7 @@ export function keyManagerRoutes(router: Router, store: Store, vault: Vault): vo
   });
   const consumers = new Consumers(store);
   const views = new Views(store, consumers);
-  secretRoutes(v1, store, new Secrets(store, vault), views);
+  secretRoutes(v1, store, new Secrets(store, keyManager), views);
   containerRoutes(v1, store, new Containers(store), views);
   consumerRoutes(v1, "secrets", consumers, async (context) =>
     views.secrets(context, [await requireSecret(store, caller(context), id(context), "read")]),

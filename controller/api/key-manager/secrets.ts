@@ -1,10 +1,13 @@
 /** Secrets: stored in one step or two, listed without their payloads, replaced, removed. */
 import { randomUUID } from "node:crypto";
+import { type Tls, TlsError } from "../../certificates/tls.ts";
+import type { KeyManager } from "../../secrets/key-manager.ts";
 import type { Vault } from "../../secrets/vault.ts";
 import type { Store } from "../../store/database.ts";
 import { timestamp } from "../../store/rows.ts";
 import { listSecrets, removeSecret, type SecretQuery, type Window } from "../../store/secrets.ts";
 import type { SecretRow } from "../../store/tables.ts";
+import { usersOf } from "../../store/tls-uses.ts";
 import { ApiError } from "../errors.ts";
 import type { Caller } from "../identity.ts";
 import { authorize } from "../policy.ts";
@@ -15,10 +18,12 @@ import { type Payload, payloadOf, payloadType } from "./payloads.ts";
 export class Secrets {
   readonly #store: Store;
   readonly #vault: Vault;
+  readonly #tls: Tls;
 
-  constructor(store: Store, vault: Vault) {
+  constructor(store: Store, { vault, tls }: KeyManager) {
     this.#store = store;
     this.#vault = vault;
+    this.#tls = tls;
   }
 
   /** @returns its id @throws {ApiError} 400, 403, 413 */
@@ -60,10 +65,16 @@ export class Secrets {
 
   /**
    * Gives a secret its payload, or another one: whoever refers to it then has that. (Barbican takes a first one only.)
-   * @throws {ApiError} 404, 403
+   * @throws {ApiError} 404, 403; 400 when a listener or pool that refers to it could not use it
    */
   async setPayload(caller: Caller, id: string, payload: Payload): Promise<void> {
     await requireSecret(this.#store, caller, id, "change");
+    const uses = (await usersOf(this.#store.db, "secret", [id])).get(id) ?? [];
+    await this.#tls.checkReplacement(uses, payload.bytes).catch((error: unknown) => {
+      if (!(error instanceof TlsError)) throw error;
+      const { kind, id: user, attribute } = error.use;
+      throw new ApiError(400, `Invalid property payload: ${error.reason} (${kind} ${user} uses it, ${attribute}).`);
+    });
     await this.#store.db
       .updateTable("secrets")
       .set({ ...this.#sealed(id, payload), updated_at: timestamp() })
