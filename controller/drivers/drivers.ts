@@ -40,7 +40,7 @@ export interface Place {
 /** @throws {SettingsError} for drivers that do not go with each other */
 export function checkDrivers({ compute, network, secrets }: Settings): void {
   if (compute === "local" && secrets !== "local") {
-    throw new SettingsError("secrets: amphorae need certificates that there are, which needs secrets local");
+    throw new SettingsError("secrets: compute local puts certificates on amphorae, which needs secrets local");
   }
   if (compute === "local" && network !== "local") {
     throw new SettingsError("network: compute local puts amphorae on this host, which needs network local");

@@ -2,18 +2,12 @@
 import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import fc from "fast-check";
 import t from "tap";
-import {
-  checkIssuers,
-  checkUpToDate,
-  readAuthorities,
-  readRevocations,
-} from "../../controller/certificates/authority.ts";
 import { type Certificate, checkValidity } from "../../controller/certificates/certificate.ts";
 import { CertificateError } from "../../controller/certificates/fault.ts";
 import { Pkcs12 } from "../../controller/certificates/pkcs12.ts";
 import { CertificateReader } from "../../controller/certificates/reader.ts";
 import type { Stored } from "../../controller/drivers/secrets.ts";
-import { certificate as inSpec, listenerTls } from "../../templates/spec/tls.ts";
+import { certificate as inSpec } from "../../templates/spec/tls.ts";
 import { EC, ED25519, type Issued, Openssl, RSA } from "../support/openssl.ts";
 
 const reader = new CertificateReader();
@@ -252,30 +246,6 @@ t.test("a certificate is valid between its dates", async (t) => {
   t.throws(() => checkValidity(past, now), { message: /^The certificate expired on 20\d\d-/ });
   t.throws(() => checkValidity(future, now), { message: /^The certificate is not valid before 20\d\d-/ });
   t.doesNotThrow(() => checkValidity(present, now));
-});
-
-t.test("authorities are certificates, and their lists of revoked ones are signed by them", async (t) => {
-  const authorities = readAuthorities(Buffer.from(`remark\n${root.certificate}${low.certificate}`));
-  t.equal(authorities.certificates.length, 2);
-  t.ok(listenerTls.shape.client_ca.safeParse(authorities.pem).success);
-  t.throws(() => readAuthorities(Buffer.from(root.key)), { message: /^It holds no PEM certificate of an authority$/ });
-  t.throws(() => readAuthorities(Buffer.from([0xff])), { message: "It is no PEM text" });
-  for (const authority of [root, low]) {
-    const revocations = readRevocations(Buffer.from(await openssl.revocations(authority, [])));
-    t.ok(listenerTls.shape.client_crl.safeParse(revocations.pem).success);
-    await checkIssuers(revocations, authorities);
-    checkUpToDate(revocations, new Date());
-  }
-  const both = (await openssl.revocations(root)) + (await openssl.revocations(low));
-  await checkIssuers(readRevocations(Buffer.from(both)), authorities);
-  const foreign = readRevocations(Buffer.from((await openssl.revocations(root)) + (await openssl.revocations(middle))));
-  await t.rejects(checkIssuers(foreign, authorities), { message: /not signed by the authority$/ });
-  const late = readRevocations(Buffer.from(await openssl.revocations(root, [], -2)));
-  t.throws(() => checkUpToDate(late, new Date()), { message: /^The list of revoked certificates expired on 20/ });
-  t.throws(() => readRevocations(Buffer.from(root.certificate)), { message: /^It holds no PEM list of revoked/ });
-  t.throws(() => readRevocations(Buffer.from("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----")), {
-    message: /can't be read$/,
-  });
 });
 
 t.test("random bytes in PEM blocks are refused", async (t) => {
