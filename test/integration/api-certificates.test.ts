@@ -130,6 +130,7 @@ for (const database of databases(t)) {
       token: ALICE,
     });
     const existing = `/listeners/${object(other443, "listener").id}`;
+    await api.reconciler.settle();
     const before = await contents(api.store);
     for (const [values, attribute, reason] of cases) {
       const created = await api.call("POST", "/listeners", listenerIn(lb, values), { token: ALICE });

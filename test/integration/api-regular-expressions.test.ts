@@ -54,7 +54,8 @@ for (const database of databases(t)) {
       const rule = { type: "PATH", compare_type: "REGEX", value: "^/old" };
       const { id } = await api.create("rule", rules, rule);
       const other = await api.create("rule", rules, { type: "PATH", compare_type: "CONTAINS", value: "a(b" });
-      const before = await contents(api.store);
+      await api.reconciler.settle();
+    const before = await contents(api.store);
       for (const value of BROKEN) {
         const policyOf = { action: "REJECT", rules: [{ ...rule, value }] };
         const bodies: [string, string, object][] = [
