@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { createApp } from "./api/app.ts";
 import { Engine } from "./api/engine.ts";
+import type { IdentityDriver } from "./api/identity.ts";
 import { createRouter } from "./api/routes.ts";
 import { ApiServer } from "./api/server.ts";
 import {
@@ -14,7 +15,8 @@ import {
   openDrivers,
   openKeyManager,
 } from "./drivers/drivers.ts";
-import { keepToken, StaticIdentity } from "./drivers/identity.ts";
+import { type IdentityFiles, openIdentity, readIdentityFiles } from "./drivers/identities.ts";
+import { keepToken } from "./drivers/identity.ts";
 import type { Subnets } from "./drivers/local/subnets.ts";
 import { Fleet } from "./fleet.ts";
 import { MetricsServer } from "./metrics.ts";
@@ -35,6 +37,7 @@ interface Parts {
   readonly drivers: Drivers;
   readonly keyManager: KeyManager | null;
   readonly regularExpressions: RegularExpressions | null;
+  readonly identity: IdentityDriver;
   /** null: nothing is driven */
   readonly fleet: Fleet | null;
   readonly server: ApiServer;
@@ -42,7 +45,8 @@ interface Parts {
   /** for sockets and what else must not outlive a reboot */
   readonly runDir: string;
   readonly deployment: string;
-  readonly token: string;
+  /** null: it is not for us to give tokens */
+  readonly token: string | null;
 }
 
 export class Controller {
@@ -62,13 +66,14 @@ export class Controller {
   static async start(settings: Settings, openLog: () => Logger): Promise<Controller> {
     checkDrivers(settings);
     const subnets = declareSubnets(settings);
+    const files = await readIdentityFiles(settings);
     const dataDir = settings["data-dir"];
     const fresh = !(await exists(dataDir));
     // what may be in another's hands comes first: nothing has been made when that fails
     const server = new ApiServer();
     await server.listen(settings.listen, settings.port);
     try {
-      const controller = new Controller(await assemble(settings, subnets, server, openLog));
+      const controller = new Controller(await assemble(settings, subnets, files, server, openLog));
       await controller.#start();
       return controller;
     } catch (error) {
@@ -96,8 +101,8 @@ export class Controller {
     return this.#parts.runDir;
   }
 
-  /** The administrator's. */
-  get token(): string {
+  /** The administrator's; null with identity keystone. */
+  get token(): string | null {
     return this.#parts.token;
   }
 
@@ -118,10 +123,11 @@ export class Controller {
   }
 
   async #start(): Promise<void> {
-    const { settings, log, fleet, server, metrics } = this.#parts;
+    const { settings, log, identity, fleet, server, metrics } = this.#parts;
     const adopted = ((await this.host?.compute.running()) ?? []).length > 0;
     try {
       this.#stops.push(() => server.close());
+      this.#stops.push(() => identity.close());
       this.#stops.push(() => fleet?.stop());
       await fleet?.listen();
       await metrics.start();
@@ -146,8 +152,7 @@ export class Controller {
   }
 
   #handler() {
-    const { settings, store, settling, drivers, keyManager, regularExpressions, token, log } = this.#parts;
-    const admin = { userId: "admin", projectId: settings["admin-project"], roles: ["admin"], system: false };
+    const { settings, store, settling, drivers, keyManager, regularExpressions, identity, log } = this.#parts;
     const engine = new Engine({
       store,
       network: drivers.network,
@@ -161,7 +166,7 @@ export class Controller {
       computeFlavors: settings["compute-flavors"].map(({ name }) => name),
       services: { tls: keyManager?.tls ?? null, regularExpressions },
     });
-    return createApp(new StaticIdentity([{ token, caller: admin }]), createRouter(engine, keyManager), log).callback();
+    return createApp(identity, createRouter(engine, keyManager), log).callback();
   }
 
   async #stopServing(): Promise<void> {
@@ -179,6 +184,7 @@ export class Controller {
 async function assemble(
   settings: Settings,
   subnets: Subnets,
+  files: IdentityFiles,
   server: ApiServer,
   openLog: () => Logger,
 ): Promise<Parts> {
@@ -189,7 +195,7 @@ async function assemble(
   const store = await openStore(settings);
   const deployment = await deploymentId(store);
   const runDir = `/run/amphora-${deployment}`;
-  const token = await keepToken(tokenFile(settings), settings["admin-token"]);
+  const token = settings.identity === "static" ? await keepToken(tokenFile(settings), settings["admin-token"]) : null;
   const settling = new Settling();
   const drivers = openDrivers(settings, subnets, { deployment, dataDir, runDir, log });
   const { compute, network } = drivers;
@@ -208,7 +214,7 @@ async function assemble(
     store,
     fleet?.receiver ?? null,
   );
-  const asked = { drivers, keyManager, regularExpressions };
+  const asked = { drivers, keyManager, regularExpressions, identity: openIdentity(settings, files, token, log) };
   return { settings, log, store, settling, ...asked, fleet, server, metrics, runDir, deployment, token };
 }
 

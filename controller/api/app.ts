@@ -17,7 +17,7 @@ const OPEN_PATHS = new Set(["/", "/healthcheck", "/v2.0/openapi.json", KEY_MANAG
 export function createApp(identity: IdentityDriver, router: Router, log: Logger): Koa<State> {
   const app = new Koa<State>();
   app.silent = true;
-  app.use((context, next) => exit(context, next, log));
+  app.use((context, next) => exit(context, next, identity.authUrl ?? "/", log));
   app.use((context, next) => identify(context, next, identity));
   app.use(unanswered);
   app.use(router.routes());
@@ -27,7 +27,7 @@ export function createApp(identity: IdentityDriver, router: Router, log: Logger)
 }
 
 /** The one place where errors become answers, and where every answer gets its request id. */
-async function exit(context: Context, next: Next, log: Logger): Promise<void> {
+async function exit(context: Context, next: Next, authUrl: string, log: Logger): Promise<void> {
   const started = performance.now();
   const requestId = `req-${randomUUID()}`;
   context.set("RequestId", requestId);
@@ -43,7 +43,7 @@ async function exit(context: Context, next: Next, log: Logger): Promise<void> {
       status,
       known ? error.message : "The server failed. Its log says why under the request's id.",
     );
-    if (status === 401) context.set("WWW-Authenticate", 'Keystone uri="/"');
+    if (status === 401) context.set("WWW-Authenticate", `Keystone uri="${authUrl}"`);
     // what is left of a body that was not read must not be taken for the next request
     if (status === 413) context.set("Connection", "close");
     if (!known) log.error({ err: error, requestId, method: context.method, path: context.path }, "request failed");

@@ -28,6 +28,11 @@ const RULES: Readonly<Record<Action, { readonly everywhere: readonly string[]; r
   administer: { everywhere: ADMIN, own: [] },
 };
 
+/** Every role that means something here. */
+export const ROLES = [
+  ...new Set(Object.values(RULES).flatMap(({ everywhere, own }) => [...everywhere, ...own])),
+] as const;
+
 /** Whether the caller may do it to what belongs to any project. */
 export function mayEverywhere(caller: Caller, action: Action): boolean {
   if (caller.system && caller.roles.includes("reader") && (action === "read" || action === "read-quota")) return true;
