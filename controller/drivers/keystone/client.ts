@@ -57,14 +57,14 @@ export class KeystoneClient {
   async validate(token: string): Promise<ShownToken | null> {
     const service = await this.#serviceToken();
     const first = await this.#ask(token, service);
-    // our own token is what Keystone does not accept: expired early, or revoked
+    // it is our own token that Keystone does not accept: expired early, or revoked
     const { status, body } = first.status === 401 ? await this.#ask(token, await this.#serviceToken(service)) : first;
     const fault = parseFault(body);
     if (status === 404 && fault !== null) return null;
-    if (status === 401 || status === 403) {
+    if (status === 403) {
       const { username, project } = this.#options;
       const reason = `to check tokens, ${username} needs the role admin or service on the project ${project}`;
-      throw new KeystoneError(`Keystone refuses the service user (${status} ${fault}): ${reason}`, true);
+      throw new KeystoneError(`Keystone refuses the service user (${fault}): ${reason}`, true);
     }
     const shown = status === 200 ? parseToken(body) : null;
     if (shown === null) throw this.#unexpected(status, fault);

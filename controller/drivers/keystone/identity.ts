@@ -80,6 +80,7 @@ export class KeystoneIdentity implements IdentityDriver {
   }
 }
 
-const AWAY = "The identity service (Keystone) does not answer: the token can't be checked now. Try again.";
+const AWAY =
+  "The identity service (Keystone) does not answer as it should: the token can't be checked now. Try again later.";
 const REFUSED =
   "The identity service (Keystone) does not let this service check tokens: the token can't be checked until an operator has seen to it.";
