@@ -107,11 +107,12 @@ export class Agent {
       },
       "PUT /v1/spec": async (body) => {
         const answer = await this.#applier.apply(body);
-        await this.#watch.look();
+        // not waited for: whoever asks for the health next does that
+        void this.#watch.look();
         return answer;
       },
       "GET /v1/files": async () => ({ files: this.#applier.files() }),
-      "GET /v1/health": async () => this.#watch.health,
+      "GET /v1/health": () => this.#watch.current(),
       "GET /v1/stats": async () => {
         await this.#watch.look();
         return this.#watch.stats;

@@ -42,7 +42,14 @@ export class Watch {
     this.#options = options;
   }
 
+  /** What was found at the last look. */
   get health(): HealthReport {
+    return this.#health;
+  }
+
+  /** What is found at the looks that have been asked for. */
+  async current(): Promise<HealthReport> {
+    await this.#looking;
     return this.#health;
   }
 

@@ -4,15 +4,26 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { createApp } from "./api/app.ts";
 import { Engine } from "./api/engine.ts";
+import type { IdentityDriver } from "./api/identity.ts";
 import { createRouter } from "./api/routes.ts";
 import { ApiServer } from "./api/server.ts";
-import { checkDrivers, type Drivers, declareSubnets, type Host, openDrivers } from "./drivers/drivers.ts";
-import { keepToken, StaticIdentity } from "./drivers/identity.ts";
+import {
+  checkDrivers,
+  type Drivers,
+  declareSubnets,
+  type Host,
+  openDrivers,
+  openKeyManager,
+} from "./drivers/drivers.ts";
+import { type IdentityFiles, openIdentity, readIdentityFiles } from "./drivers/identities.ts";
+import { keepToken } from "./drivers/identity.ts";
 import type { Subnets } from "./drivers/local/subnets.ts";
 import { Fleet } from "./fleet.ts";
 import { MetricsServer } from "./metrics.ts";
 import { claimFile } from "./process.ts";
 import { Acknowledger } from "./reconcile/acknowledger.ts";
+import { RegularExpressions } from "./regular-expressions.ts";
+import type { KeyManager } from "./secrets/key-manager.ts";
 import type { Settings } from "./settings.ts";
 import { Store } from "./store/database.ts";
 import { deploymentId } from "./store/deployment.ts";
@@ -24,6 +35,9 @@ interface Parts {
   readonly store: Store;
   readonly settling: Settling;
   readonly drivers: Drivers;
+  readonly keyManager: KeyManager | null;
+  readonly regularExpressions: RegularExpressions | null;
+  readonly identity: IdentityDriver;
   /** null: nothing is driven */
   readonly fleet: Fleet | null;
   readonly server: ApiServer;
@@ -31,7 +45,8 @@ interface Parts {
   /** for sockets and what else must not outlive a reboot */
   readonly runDir: string;
   readonly deployment: string;
-  readonly token: string;
+  /** null: it is not for us to give tokens */
+  readonly token: string | null;
 }
 
 export class Controller {
@@ -51,13 +66,14 @@ export class Controller {
   static async start(settings: Settings, openLog: () => Logger): Promise<Controller> {
     checkDrivers(settings);
     const subnets = declareSubnets(settings);
+    const files = await readIdentityFiles(settings);
     const dataDir = settings["data-dir"];
     const fresh = !(await exists(dataDir));
     // what may be in another's hands comes first: nothing has been made when that fails
     const server = new ApiServer();
     await server.listen(settings.listen, settings.port);
     try {
-      const controller = new Controller(await assemble(settings, subnets, server, openLog));
+      const controller = new Controller(await assemble(settings, subnets, files, server, openLog));
       await controller.#start();
       return controller;
     } catch (error) {
@@ -85,8 +101,8 @@ export class Controller {
     return this.#parts.runDir;
   }
 
-  /** The administrator's. */
-  get token(): string {
+  /** The administrator's; null with identity keystone. */
+  get token(): string | null {
     return this.#parts.token;
   }
 
@@ -107,10 +123,11 @@ export class Controller {
   }
 
   async #start(): Promise<void> {
-    const { settings, log, fleet, server, metrics } = this.#parts;
+    const { settings, log, identity, fleet, server, metrics } = this.#parts;
     const adopted = ((await this.host?.compute.running()) ?? []).length > 0;
     try {
       this.#stops.push(() => server.close());
+      this.#stops.push(() => identity.close());
       this.#stops.push(() => fleet?.stop());
       await fleet?.listen();
       await metrics.start();
@@ -135,8 +152,7 @@ export class Controller {
   }
 
   #handler() {
-    const { settings, store, settling, drivers, token, log } = this.#parts;
-    const admin = { userId: "admin", projectId: settings["admin-project"], roles: ["admin"], system: false };
+    const { settings, store, settling, drivers, keyManager, regularExpressions, identity, log } = this.#parts;
     const engine = new Engine({
       store,
       network: drivers.network,
@@ -148,8 +164,9 @@ export class Controller {
         availabilityZone: settings["default-availability-zone"] || null,
       },
       computeFlavors: settings["compute-flavors"].map(({ name }) => name),
+      services: { tls: keyManager?.tls ?? null, regularExpressions },
     });
-    return createApp(new StaticIdentity([{ token, caller: admin }]), createRouter(engine), log).callback();
+    return createApp(identity, createRouter(engine, keyManager), log).callback();
   }
 
   async #stopServing(): Promise<void> {
@@ -157,6 +174,7 @@ export class Controller {
   }
 
   async #close(): Promise<void> {
+    await this.#parts.keyManager?.tls.close();
     await this.#parts.store.close();
     await rm(lockFile(this.#parts.settings), { force: true });
   }
@@ -166,6 +184,7 @@ export class Controller {
 async function assemble(
   settings: Settings,
   subnets: Subnets,
+  files: IdentityFiles,
   server: ApiServer,
   openLog: () => Logger,
 ): Promise<Parts> {
@@ -176,7 +195,7 @@ async function assemble(
   const store = await openStore(settings);
   const deployment = await deploymentId(store);
   const runDir = `/run/amphora-${deployment}`;
-  const token = await keepToken(tokenFile(settings), settings["admin-token"]);
+  const token = settings.identity === "static" ? await keepToken(tokenFile(settings), settings["admin-token"]) : null;
   const settling = new Settling();
   const drivers = openDrivers(settings, subnets, {
     deployment,
@@ -185,14 +204,23 @@ async function assemble(
     log,
   });
   const { compute, network } = drivers;
-  const fleet = compute === null ? null : await Fleet.open({ settings, store, settling, compute, network, log });
+  const keyManager = await openKeyManager(settings, store).catch(async (error: unknown) => {
+    await store.close();
+    await rm(lockFile(settings), { force: true });
+    throw error;
+  });
+  const regularExpressions = await RegularExpressions.open(settings.haproxy, log);
+  const tls = keyManager?.tls ?? null;
+  const isDriven = compute !== null && tls !== null;
+  const fleet = isDriven ? await Fleet.open({ settings, store, settling, compute, network, tls, log }) : null;
   const metrics = new MetricsServer(
     settings["metrics-listen"],
     settings["metrics-port"],
     store,
     fleet?.receiver ?? null,
   );
-  return { settings, log, store, settling, drivers, fleet, server, metrics, runDir, deployment, token };
+  const asked = { drivers, keyManager, regularExpressions, identity: openIdentity(settings, files, token, log) };
+  return { settings, log, store, settling, ...asked, fleet, server, metrics, runDir, deployment, token };
 }
 
 export function tokenFile(settings: Settings): string {

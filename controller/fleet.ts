@@ -3,12 +3,14 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { Authority } from "./amphorae/authority.ts";
 import { AgentClient } from "./amphorae/client.ts";
+import type { Tls } from "./certificates/tls.ts";
 import type { ComputeDriver } from "./drivers/compute.ts";
 import type { NetworkDriver } from "./drivers/network.ts";
 import { Health } from "./health/health.ts";
 import { HeartbeatReceiver } from "./health/receiver.ts";
 import { Amphorae } from "./reconcile/amphorae.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
+import { Rotation } from "./reconcile/rotation.ts";
 import { Serving } from "./reconcile/serving.ts";
 import { sweep } from "./reconcile/sweep.ts";
 import type { Settings } from "./settings.ts";
@@ -23,6 +25,7 @@ export interface FleetOptions {
   readonly settling: Settling;
   readonly compute: ComputeDriver;
   readonly network: NetworkDriver;
+  readonly tls: Tls;
   readonly log: Logger;
 }
 
@@ -32,6 +35,7 @@ export class Fleet {
   readonly #client: AgentClient;
   readonly #reconciler: Reconciler;
   readonly #health: Health;
+  readonly #rotation: Rotation;
   #sweeper: NodeJS.Timeout | null = null;
   /** how to stop what has been started, in the order of starting */
   readonly #stops: (() => unknown)[] = [];
@@ -39,7 +43,7 @@ export class Fleet {
   private constructor(options: FleetOptions, authority: Authority, client: AgentClient) {
     this.#options = options;
     this.#client = client;
-    const { settings, store, settling, compute, network, log } = options;
+    const { settings, store, settling, compute, network, tls, log } = options;
     const heartbeats = { address: settings["heartbeat-listen"], port: settings["heartbeat-port"] };
     const heartbeatIntervalMs = settings["heartbeat-interval-ms"];
     const amphorae = new Amphorae({
@@ -67,10 +71,12 @@ export class Fleet {
       amphorae,
       serving,
       network,
+      tls,
       concurrency: settings.concurrency,
       pendingLimit: settings["pending-limit-s"] * 1000,
       log,
     });
+    this.#rotation = new Rotation({ store, tls, settling, log });
     this.#health = new Health({
       store,
       client,
@@ -111,6 +117,8 @@ export class Fleet {
     this.#stops.push(() => this.#health.stop());
     this.#reconciler.start();
     this.#stops.push(() => this.#reconciler.stop());
+    this.#rotation.start();
+    this.#stops.push(() => this.#rotation.stop());
     const look = async () => {
       if ((await sweep(store, compute, log)) > 0) settling.wake();
     };

@@ -4,6 +4,8 @@ import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { type HeartbeatReceiver, ListenError, REFUSALS } from "./health/receiver.ts";
 import type { Store } from "./store/database.ts";
 
+const DAY = 24 * 3600 * 1000;
+
 export class MetricsServer {
   readonly #address: string;
   readonly #port: number;
@@ -16,6 +18,7 @@ export class MetricsServer {
     this.#port = port;
     collectDefaultMetrics({ register: this.#registry, prefix: "amphora_controller_" });
     this.#describe(store);
+    this.#describeCertificates(store);
     if (receiver !== null) this.#describeHeartbeats(receiver);
     this.#server = createServer((request, response) => {
       if (request.url !== "/metrics") {
@@ -83,6 +86,30 @@ export class MetricsServer {
           .execute();
         this.reset();
         for (const { count, ...labels } of rows) this.set(labels, Number(count));
+      },
+    });
+  }
+
+  #describeCertificates(store: Store): void {
+    new Gauge({
+      name: "amphora_certificate_days_left",
+      help: "Days until what a listener or pool uses for TLS expires: its certificate, or a list of revoked ones; of several, the first",
+      labelNames: ["loadbalancer", "kind", "id", "attribute"],
+      registers: [this.#registry],
+      async collect() {
+        const rows = await store.db
+          .selectFrom("load_balancers")
+          .select(["id", "tls_state"])
+          .where("tls_state", "is not", null)
+          .execute();
+        const all = rows.flatMap((row) =>
+          (row.tls_state?.expiries ?? []).map((each) => ({ loadbalancer: row.id, ...each })),
+        );
+        this.reset();
+        // the latest first, so that what expires first is what stays
+        for (const { expires_at, ...labels } of all.sort((a, b) => (a.expires_at < b.expires_at ? 1 : -1))) {
+          this.set(labels, (Date.parse(expires_at) - Date.now()) / DAY);
+        }
       },
     });
   }

@@ -8,6 +8,9 @@ import { quotaLimit } from "./model/quota.ts";
 import { QUOTA_NAMES, type QuotaName } from "./model/resource.ts";
 
 const name = z.string().min(1).max(255);
+const fileOrNone = z.string().max(255);
+/** As Keystone makes them, or as the operator names them. */
+export const projectId = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, "must be a project's id");
 const positive = z.int().min(1);
 
 /** A network prefix: no host bits set. */
@@ -21,6 +24,23 @@ const subnet = z.strictObject({
   "first-address": ipAddress.optional(),
   "last-address": ipAddress.optional(),
   mtu: z.int().min(1280).max(65_535).default(1500),
+});
+
+/** An HTTP URL that a path can follow. */
+const serviceUrl = z
+  .string()
+  .max(1024)
+  .refine((text) => isServiceUrl(text), "must be an http or https URL without user, query and fragment");
+
+const keystone = z.strictObject({
+  "auth-url": z.union([z.literal(""), serviceUrl]).default(""),
+  username: name.default("amphora"),
+  "password-file": fileOrNone.default(""),
+  "user-domain": name.default("Default"),
+  project: name.default("service"),
+  "project-domain": name.default("Default"),
+  "ca-file": fileOrNone.default(""),
+  "cache-s": z.int().min(0).max(3600).default(60),
 });
 
 const computeFlavor = z.strictObject({ name, cpus: positive, "memory-mib": positive });
@@ -69,9 +89,38 @@ export const SETTINGS = {
     value: "TOKEN",
     doc: "The administrator's token. Empty: one is made up and kept in the file admin-token in data-dir.",
   }),
-  "admin-project": setting(z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, "must be a project's id"), {
+  "admin-project": setting(projectId, {
     default: "admin",
     doc: "The project that owns what is created with the administrator's token.",
+  }),
+  "tokens-file": setting(fileOrNone, {
+    default: "",
+    value: "FILE",
+    doc: "More tokens, with identity static: a YAML file, closed to other users, read when the controller starts.",
+    example: `  ""
+  # The file holds a list:
+  # - token: 5XhYhkZ0rYvT4mSgZ2Ww   # 16 to 512 characters, printable ASCII without spaces
+  #   user: alice
+  #   project: alpha                # the project's id; without one, the token is of no project
+  #   roles: [load-balancer_member] # one of the roles of the README, or several
+  #   system: false                 # true: for the deployment as a whole, without a project`,
+  }),
+  identity: setting(z.enum(["static", "keystone"]), {
+    default: "static",
+    value: "DRIVER",
+    doc: "Whose tokens are accepted: static (the administrator's and those in tokens-file), or keystone (Keystone's).",
+  }),
+  keystone: setting(keystone, {
+    default: keystone.parse({}),
+    doc: "How Keystone is asked whose a token is, with identity keystone. Nothing is looked up in its catalogue.",
+    example: `  auth-url: ""              # such as https://keystone.example.org:5000/v3
+  username: amphora         # the controller's own user: it needs the role service, or admin, on the project
+  password-file: ""         # holds the password alone, closed to other users; read again for each new token
+  user-domain: Default
+  project: service
+  project-domain: Default
+  ca-file: ""               # authorities of Keystone's certificate (PEM); empty: those that the system trusts
+  cache-s: 60               # how long an answer is believed, and a revoked token may go on`,
   }),
   demo: setting(z.boolean(), { default: true, doc: "Whether `up` makes a demo load balancer with two web members." }),
   subnet: setting(cidr, {
@@ -136,6 +185,21 @@ export const SETTINGS = {
   "authority-dir": setting(z.string().max(255), {
     default: "",
     doc: "The certificate authority's folder. Controllers of one deployment have the same. Empty: authority in data-dir.",
+  }),
+  secrets: setting(z.enum(["local", "noop"]), {
+    default: "local",
+    value: "DRIVER",
+    doc: "What keeps certificates and their keys: local (encrypted in the database, and Barbican's API under /key-manager), or noop (any reference is taken for real).",
+  }),
+  "secrets-key-file": setting(z.string().max(255), {
+    default: "",
+    value: "FILE",
+    doc: "The key that secrets are encrypted with, 32 bytes in base64, mode 0600. Empty: secrets.key in data-dir, made at the first start. Controllers that share a database need the same.",
+  }),
+  haproxy: setting(name, {
+    default: "/usr/sbin/haproxy",
+    value: "FILE",
+    doc: "The HAProxy that tries regular expressions of layer 7 rules before they are taken. Where there is none, amphorae find out.",
   }),
   "management-network": setting(cidr, {
     default: "127.77.0.0/16",
@@ -226,6 +290,12 @@ export function checkSettings(given: Readonly<Record<string, unknown>>): Setting
   // each value has passed the schema that its type is taken from
   const checked = { ...defaults, ...settings } as Settings;
   return { ...checked, "data-dir": resolve(checked["data-dir"]) };
+}
+
+function isServiceUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password, search, hash } = new URL(text);
+  return /^https?:$/.test(protocol) && [username, password, search, hash].every((part) => part === "");
 }
 
 function isNetwork(text: string): boolean {

@@ -7,10 +7,9 @@
  */
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
-import { createServer } from "node:net";
 import { join, relative } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Parser, type Result } from "tap-parser";
+import { takeTheMachine } from "./support/lock.ts";
 import { dropNamespace, makeNamespace, namespaceNames } from "./support/namespaces.ts";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -62,21 +61,6 @@ async function told(what: string, work: () => Promise<Outcome>): Promise<Outcome
   const counts = `${outcome.passed} passed${outcome.failed > 0 ? `, ${outcome.failed} FAILED` : ""}`;
   console.log(`${what.padEnd(48)} ${counts.padEnd(22)} ${seconds} s`);
   return outcome;
-}
-
-/** Waits until no other run of these tests uses the machine: each removes the namespaces it finds to be left over. */
-async function takeTheMachine(): Promise<() => void> {
-  for (let tries = 0; ; tries++) {
-    const server = createServer();
-    const taken = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(true));
-      // an abstract name: gone with the process that holds it (unix(7))
-      server.listen("\0amphora-tests", () => resolve(false));
-    });
-    if (!taken) return () => server.close();
-    if (tries === 0) console.log("waiting for another test run to end");
-    await sleep(500);
-  }
 }
 
 /** One file in a namespace of its own. */

@@ -1,8 +1,10 @@
 /** From the tree in the store to the document that an amphora is made from. Pure. */
 import type { AmphoraSpecInput } from "../../templates/spec.ts";
+import type { TlsMaterial } from "../certificates/tls.ts";
 import type { Port } from "../drivers/network.ts";
 import type { Amphora } from "../model/amphora.ts";
 import type { Topology } from "../model/flavor-profile.ts";
+import { type TlsUse, usesOfListener, usesOfPool } from "../model/tls-references.ts";
 import type { ListenerTree, PoolTree, Tree } from "../store/tree.ts";
 
 type ListenerInput = NonNullable<AmphoraSpecInput["listeners"]>[number];
@@ -21,6 +23,8 @@ export interface Standing {
   /** whether it is to hold the VIPs no more: it is about to go */
   readonly standby: boolean;
   readonly topology: Topology;
+  /** what `tlsUsesOf` the tree lead to */
+  readonly tls: TlsMaterial;
   readonly advertIntervalMs: number;
   readonly forwarding: "DIRECT" | "TUNNEL";
 }
@@ -37,9 +41,19 @@ export function subnetsOf({ loadBalancer, pools }: Tree): string[] {
   return [...new Set([loadBalancer.vip_subnet_id, ...additional, ...ofMembers.sort()])];
 }
 
+/** What the TLS of a load balancer refers to. */
+export function tlsUsesOf({ listeners, pools }: Tree): TlsUse[] {
+  return [
+    ...listeners.flatMap(({ listener }) =>
+      listener.protocol === "TERMINATED_HTTPS" ? usesOfListener(listener, listener.id) : [],
+    ),
+    ...pools.flatMap(({ pool }) => (pool.tls_enabled ? usesOfPool(pool, pool.id) : [])),
+  ];
+}
+
 export function specOf(tree: Tree, standing: Standing): AmphoraSpecInput {
   const { loadBalancer } = tree;
-  const { amphora, ports } = standing;
+  const { amphora, ports, tls } = standing;
   return {
     revision: loadBalancer.revision,
     amphora_id: amphora.id,
@@ -61,8 +75,9 @@ export function specOf(tree: Tree, standing: Standing): AmphoraSpecInput {
     lvs_tcp_timeout: loadBalancer.lvs_tcp_timeout,
     lvs_tcpfin_timeout: loadBalancer.lvs_tcpfin_timeout,
     lvs_udp_timeout: loadBalancer.lvs_udp_timeout,
-    listeners: tree.listeners.map(listenerSpec),
-    pools: tree.pools.map(poolSpec),
+    certificates: certificates(tls),
+    listeners: tree.listeners.map((each) => listenerSpec(each, tls)),
+    pools: tree.pools.map((each) => poolSpec(each, tls)),
   };
 }
 
@@ -92,7 +107,13 @@ function replicasSpec({ topology, forwarding, group, amphora: self }: Standing):
   return { forwarding, members };
 }
 
-function listenerSpec({ listener: row, policies }: ListenerTree): ListenerInput {
+/** Several references may lead to one certificate. */
+function certificates(tls: TlsMaterial): AmphoraSpecInput["certificates"] {
+  const byId = new Map([...tls.certificates.values()].map((each) => [each.id, each]));
+  return [...byId.values()].map(({ id, certificate, private_key }) => ({ id, certificate, private_key }));
+}
+
+function listenerSpec({ listener: row, policies }: ListenerTree, tls: TlsMaterial): ListenerInput {
   const headers = Object.entries(row.insert_headers) as [keyof typeof row.insert_headers, string][];
   return {
     id: row.id,
@@ -106,6 +127,7 @@ function listenerSpec({ listener: row, policies }: ListenerTree): ListenerInput 
     timeout_member_data: row.timeout_member_data,
     timeout_tcp_inspect: row.timeout_tcp_inspect,
     allowed_cidrs: row.allowed_cidrs,
+    tls: row.protocol === "TERMINATED_HTTPS" ? listenerTls(row, tls) : null,
     insert_headers: headers.flatMap(([name, wanted]) => (wanted === "true" ? [name] : [])),
     redirect_listener_id: row.redirect_listener_id,
     l7policies: policies.map(({ policy, rules }) => ({
@@ -129,13 +151,46 @@ function listenerSpec({ listener: row, policies }: ListenerTree): ListenerInput 
   };
 }
 
-function poolSpec({ pool, members, healthMonitor }: PoolTree): PoolInput {
+/** The default certificate comes first: it is for clients that name no host. */
+function listenerTls(row: ListenerTree["listener"], tls: TlsMaterial): ListenerInput["tls"] {
+  const references = [row.default_tls_container_ref ?? [], row.sni_container_refs].flat();
+  return {
+    certificate_ids: [...new Set(references.flatMap((reference) => tls.certificates.get(reference)?.id ?? []))],
+    client_authentication: row.client_authentication,
+    client_ca: text(row.client_ca_tls_container_ref, tls),
+    client_crl: text(row.client_crl_container_ref, tls),
+    hsts_max_age: row.hsts_max_age,
+    hsts_include_subdomains: row.hsts_include_subdomains,
+    hsts_preload: row.hsts_preload,
+    ciphers: row.tls_ciphers,
+    versions: row.tls_versions,
+    alpn_protocols: row.alpn_protocols,
+  };
+}
+
+function poolTls(row: PoolTree["pool"], tls: TlsMaterial): PoolInput["tls"] {
+  return {
+    certificate_id: row.tls_container_ref === null ? null : (tls.certificates.get(row.tls_container_ref)?.id ?? null),
+    ca: text(row.ca_tls_container_ref, tls),
+    crl: text(row.crl_container_ref, tls),
+    ciphers: row.tls_ciphers,
+    versions: row.tls_versions,
+    alpn_protocols: row.alpn_protocols,
+  };
+}
+
+function text(reference: string | null, { texts }: TlsMaterial): string | null {
+  return reference === null ? null : (texts.get(reference) ?? null);
+}
+
+function poolSpec({ pool, members, healthMonitor }: PoolTree, tls: TlsMaterial): PoolInput {
   return {
     id: pool.id,
     admin_state_up: pool.admin_state_up,
     protocol: pool.protocol,
     lb_algorithm: pool.lb_algorithm,
     session_persistence: persistence(pool),
+    tls: pool.tls_enabled ? poolTls(pool, tls) : null,
     members: members.map((row) => ({
       id: row.id,
       admin_state_up: row.admin_state_up,

@@ -3,20 +3,21 @@ import { randomUUID } from "node:crypto";
 import type Router from "@koa/router";
 import Koa, { type Context, type Next } from "koa";
 import type { Logger } from "pino";
-import { ApiError, errorBody } from "./errors.ts";
+import { ApiError, errorBody, keyManagerErrorBody } from "./errors.ts";
 import type { Caller, IdentityDriver } from "./identity.ts";
+import { KEY_MANAGER } from "./key-manager/links.ts";
 
 /** What middleware leaves for handlers. */
 export interface State {
   caller: Caller;
 }
 
-const OPEN_PATHS = new Set(["/", "/healthcheck", "/v2.0/openapi.json"]);
+const OPEN_PATHS = new Set(["/", "/healthcheck", "/v2.0/openapi.json", KEY_MANAGER, `${KEY_MANAGER}/`]);
 
 export function createApp(identity: IdentityDriver, router: Router, log: Logger): Koa<State> {
   const app = new Koa<State>();
   app.silent = true;
-  app.use((context, next) => exit(context, next, log));
+  app.use((context, next) => exit(context, next, identity.authUrl ?? "/", log));
   app.use((context, next) => identify(context, next, identity));
   app.use(unanswered);
   app.use(router.routes());
@@ -26,7 +27,7 @@ export function createApp(identity: IdentityDriver, router: Router, log: Logger)
 }
 
 /** The one place where errors become answers, and where every answer gets its request id. */
-async function exit(context: Context, next: Next, log: Logger): Promise<void> {
+async function exit(context: Context, next: Next, authUrl: string, log: Logger): Promise<void> {
   const started = performance.now();
   const requestId = `req-${randomUUID()}`;
   context.set("RequestId", requestId);
@@ -37,11 +38,12 @@ async function exit(context: Context, next: Next, log: Logger): Promise<void> {
     const known = error instanceof ApiError;
     const status = known ? error.status : 500;
     context.status = status;
-    context.body = errorBody(
+    const bodyOf = isKeyManager(context) ? keyManagerErrorBody : errorBody;
+    context.body = bodyOf(
       status,
       known ? error.message : "The server failed. Its log says why under the request's id.",
     );
-    if (status === 401) context.set("WWW-Authenticate", 'Keystone uri="/"');
+    if (status === 401) context.set("WWW-Authenticate", `Keystone uri="${authUrl}"`);
     // what is left of a body that was not read must not be taken for the next request
     if (status === 413) context.set("Connection", "close");
     if (!known) log.error({ err: error, requestId, method: context.method, path: context.path }, "request failed");
@@ -56,6 +58,10 @@ async function exit(context: Context, next: Next, log: Logger): Promise<void> {
     },
     "request",
   );
+}
+
+function isKeyManager({ path }: Context): boolean {
+  return path === KEY_MANAGER || path.startsWith(`${KEY_MANAGER}/`);
 }
 
 /** What no route has answered. */

@@ -22,20 +22,33 @@ export async function readJson(context: Context): Promise<Record<string, unknown
   if (!JSON_TYPES.includes(type)) {
     throw new ApiError(415, `The body is of type ${shortened(type)}, only application/json is taken.`);
   }
-  const bytes = await getRawBody(context.req, { limit: MAX_BODY_BYTES, length: context.request.length ?? null }).catch(
-    (error: { status?: number; message?: string }) => {
-      if (error.status === 413) throw new ApiError(413, `The body is larger than ${MAX_BODY_BYTES} bytes.`);
-      throw new ApiError(400, `The body could not be read: ${error.message}`);
-    },
-  );
+  const bytes = await readBytes(context, MAX_BODY_BYTES);
   let body: unknown;
   try {
     body = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new ApiError(400, `The body is no valid JSON: ${error instanceof Error ? error.message : "unreadable"}.`);
+    throw new ApiError(
+      400,
+      `The body is no valid JSON: ${error instanceof Error ? placeIn(error.message) : "unreadable"}.`,
+    );
   }
   if (!isObject(body)) throw new ApiError(400, "The body must be a JSON object.");
   return body;
+}
+
+/** What is wrong, without the piece of the body that V8 shows: it may hold a secret. */
+function placeIn(message: string): string {
+  return message.replace(/, (\.\.\.)?".*/s, "");
+}
+
+/** The body as it was sent. @throws {ApiError} 413, 400 */
+export function readBytes(context: Context, limit: number): Promise<Buffer> {
+  return getRawBody(context.req, { limit, length: context.request.length ?? null }).catch(
+    (error: { status?: number; message?: string }) => {
+      if (error.status === 413) throw new ApiError(413, `The body is larger than ${limit} bytes.`);
+      throw new ApiError(400, `The body could not be read: ${error.message}`);
+    },
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,7 +1,7 @@
 /** What belongs to the deployment: flavors, availability zones and their profiles. Administrators write it. */
 import { randomUUID } from "node:crypto";
 import type { Resource, Row } from "../model/resource.ts";
-import { isDuplicate, type Trx } from "../store/database.ts";
+import { isDuplicate, type Store, type Trx } from "../store/database.ts";
 import { insertRow, lockRow, newRow, untyped, updateRow } from "../store/rows.ts";
 import { answer } from "./answers.ts";
 import { valuesForCreate, valuesForUpdate } from "./body.ts";
@@ -25,8 +25,8 @@ export interface CatalogueRules {
   readonly usedBy: Use;
   /** what may be changed while it is in use; absent: everything */
   readonly mutableInUse?: readonly string[];
-  /** checks values as they are to be @throws {ApiError} 400 */
-  check(trx: Trx, values: Readonly<Record<string, unknown>>): Promise<void>;
+  /** checks values as they are to be, and keeps what they refer to until the transaction ends @throws {ApiError} 400 */
+  check(store: Store, trx: Trx, values: Readonly<Record<string, unknown>>): Promise<void>;
 }
 
 export class Catalogue {
@@ -44,7 +44,7 @@ export class Catalogue {
     authorize(caller, "administer");
     const row = newRow(resource, { ...valuesForCreate(resource, root), id: randomUUID() });
     await this.#transaction(resource, row, async (trx) => {
-      await check(trx, row);
+      await check(this.#engine.options.store, trx, row);
       await insertRow(trx, resource, row);
     });
     return answer(resource, row);
@@ -60,11 +60,12 @@ export class Catalogue {
     const { resource, mutableInUse } = rules;
     const patch = valuesForUpdate(resource, root);
     const row = await this.#transaction(resource, patch, async (trx) => {
-      const before = await this.#lock(trx, resource, key);
-      const after = { ...before, ...patch };
-      const frozen = Object.keys(patch).filter((field) => mutableInUse !== undefined && !mutableInUse.includes(field));
+      const before: Readonly<Record<string, unknown>> = await this.#lock(trx, resource, key);
+      const after: Readonly<Record<string, unknown>> = { ...before, ...patch };
+      const changed = Object.keys(patch).filter((field) => after[field] !== before[field]);
+      const frozen = changed.filter((field) => mutableInUse !== undefined && !mutableInUse.includes(field));
       if (frozen.length > 0) await checkUnused(trx, rules, key, `its ${frozen.join(" and ")} cannot be modified`);
-      await rules.check(trx, after);
+      await rules.check(this.#engine.options.store, trx, after);
       await updateRow(trx, resource, key, patch);
       return after;
     });

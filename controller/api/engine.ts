@@ -15,6 +15,7 @@ import type { Caller } from "./identity.ts";
 import { type ListQuery, type Page, selectPage } from "./listing.ts";
 import type { Defaults } from "./placement.ts";
 import { type Action, authorize, mayEverywhere } from "./policy.ts";
+import type { Services } from "./services.ts";
 
 export interface EngineOptions {
   readonly store: Store;
@@ -26,6 +27,7 @@ export interface EngineOptions {
   readonly defaults: Defaults;
   /** the sizes of amphorae that flavors may name */
   readonly computeFlavors: readonly string[];
+  readonly services: Services;
 }
 
 export class Engine {

@@ -63,3 +63,8 @@ export function errorBody(status: number, message: string) {
     debuginfo: null,
   };
 }
+
+/** The body of such an answer of the key manager: Barbican's form. */
+export function keyManagerErrorBody(status: number, message: string) {
+  return { code: status, title: TITLES[status] ?? "Error", description: message };
+}

@@ -11,6 +11,10 @@ export interface Caller {
 }
 
 export interface IdentityDriver {
+  /** where clients get tokens; null: from the operator */
+  readonly authUrl: string | null;
   /** Whose token it is; null: nobody's. @throws {ApiError} 503 when that can't be found out now */
   authenticate(token: string): Promise<Caller | null>;
+  /** Lets go of what it holds open. */
+  close(): void;
 }

@@ -36,7 +36,7 @@ export class LoadBalancers {
     if (projectId === "")
       throw new ApiError(400, "Invalid input for field/attribute project_id. Mandatory field missing.");
     checkQos(given.vip_qos_policy_id);
-    await precheck(null, node);
+    await precheck(null, node, { services: this.#engine.options.services, caller, projectId: async () => projectId });
     return this.#engine.create(
       caller,
       (trx) => this.#row(trx, given, projectId),

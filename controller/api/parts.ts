@@ -1,6 +1,7 @@
 /** Parts of load balancers: made, alone or with others within them, changed and removed. */
 import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
+import { loadBalancer } from "../model/load-balancer.ts";
 import type { Resource, Row } from "../model/resource.ts";
 import { newRow, timestamp, updateRow } from "../store/rows.ts";
 import { viewsOf } from "./answers.ts";
@@ -12,6 +13,7 @@ import type { Caller } from "./identity.ts";
 import { type Child, everythingWithin, type Node, parseNode, poolNamed, poolsWithin } from "./nesting.ts";
 import type { Given, PartRules, PathParameters } from "./rules/rules.ts";
 import { requireStaying } from "./rules/shared.ts";
+import type { Precheck } from "./services.ts";
 
 export class Parts {
   readonly #engine: Engine;
@@ -28,7 +30,8 @@ export class Parts {
   ): Promise<Record<string, unknown>> {
     const node = parseNode(rules.resource, root);
     const home = await rules.home(this.#engine.options.store.db, node.given as Given<R>, parameters);
-    await precheck(rules, node);
+    const projectId = async () => (await this.#engine.requireRow(loadBalancer, caller, home, {}, "write")).project_id;
+    await precheck(rules, node, { services: this.#engine.options.services, caller, projectId });
     const row = await this.#engine.change(caller, home, async (change) => {
       const row = await addNode(change, rules, node, parameters);
       change.later(async () => change.concern(await rules.concerned(change, row)));
@@ -47,7 +50,12 @@ export class Parts {
     const { resource } = rules;
     const patch = valuesForUpdate(resource, root);
     const before = await this.#engine.requireRow(resource, caller, id, within, "write");
-    await rules.precheck?.({ ...before, ...patch } as Given<R>);
+    await rules.precheck?.({ ...before, ...patch } as Given<R>, {
+      services: this.#engine.options.services,
+      caller,
+      projectId: async () => projectOf(before),
+      isGiven: (attribute) => Object.hasOwn(patch, attribute),
+    });
     const row = await this.#engine.change(caller, homeOf(before), async (change) => {
       const row = await requireStaying(change, resource, id);
       const changed = differences(row, await rules.update(change, row, patch));
@@ -83,9 +91,14 @@ export async function removePart<R extends Resource>(change: Change, rules: Part
 }
 
 /** Checks that take their time, of an object and of everything within it. */
-export async function precheck<R extends Resource>(rules: PartRules<R> | null, node: Node): Promise<void> {
-  await rules?.precheck?.(node.given as Given<R>);
-  for (const child of everythingWithin(node)) await child.rules.precheck?.(child.given);
+export async function precheck<R extends Resource>(
+  rules: PartRules<R> | null,
+  node: Node,
+  known: Omit<Precheck, "isGiven">,
+): Promise<void> {
+  const circumstances = { ...known, isGiven: () => true };
+  await rules?.precheck?.(node.given as Given<R>, circumstances);
+  for (const child of everythingWithin(node)) await child.rules.precheck?.(child.given, circumstances);
 }
 
 /**
@@ -161,6 +174,10 @@ function idOf(child: Child, pools: Pools): string {
 
 function homeOf(row: Readonly<Record<string, unknown>>): string {
   return String(row.loadbalancer_id);
+}
+
+function projectOf(row: Readonly<Record<string, unknown>>): string {
+  return String(row.project_id);
 }
 
 function differences<T extends object>(before: T, after: Partial<T>): Partial<T> {

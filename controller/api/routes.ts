@@ -1,14 +1,17 @@
 /** Which path leads where. */
 import Router from "@koa/router";
 import { amphora } from "../model/amphora.ts";
+import { flavorProfile } from "../model/flavor-profile.ts";
 import { listener } from "../model/listener.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
 import type { Resource, Row } from "../model/resource.ts";
+import type { KeyManager } from "../secrets/key-manager.ts";
 import { amphoraRoutes } from "./amphorae.ts";
 import { noViews, type Views, viewsOf } from "./answers.ts";
 import { readJson, rootList, rootObject } from "./body.ts";
 import { Catalogue, type CatalogueRules } from "./catalogue.ts";
 import type { Engine } from "./engine.ts";
+import { keyManagerRoutes } from "./key-manager/routes.ts";
 import { fields, type ListQuery, pageLinks, parseListQuery } from "./listing.ts";
 import { LoadBalancers, loadBalancerViews } from "./load-balancers.ts";
 import { replaceMembers } from "./members-batch.ts";
@@ -26,7 +29,8 @@ import { versionDocument } from "./versions.ts";
 /** The same API under every name that clients call it by. */
 export const BASES = ["/v2.0/lbaas", "/v2/lbaas", "/v2.0/octavia", "/v2/octavia", "/v2.0", "/v2"];
 
-export function createRouter(engine: Engine): Router {
+/** @param keyManager null: there is none */
+export function createRouter(engine: Engine, keyManager: KeyManager | null): Router {
   const router = new Router();
   for (const path of ["/", "/v2", "/v2.0"]) {
     router.get(path, (context) => {
@@ -48,6 +52,7 @@ export function createRouter(engine: Engine): Router {
     await replaceMembers(engine, caller(context), id(context), bodies, flagParameter(context, "additive_only"));
     empty(context, 202);
   });
+  inListToo(v2, flavorProfile, "/flavorprofiles");
   for (const rules of cataloguePaths(engine.options.computeFlavors)) catalogueRoutes(v2, engine, rules);
   quotaRoutes(v2, engine);
   providerRoutes(v2);
@@ -59,6 +64,7 @@ export function createRouter(engine: Engine): Router {
     context.body = description;
   });
   for (const base of BASES) router.use(base, v2.routes());
+  if (keyManager !== null) keyManagerRoutes(router, engine.options.store, keyManager);
   return router;
 }
 
@@ -137,6 +143,15 @@ function catalogueRoutes(router: Router, engine: Engine, rules: CatalogueRules):
   router.delete(`${path}/:id`, async (context) => {
     await catalogue.remove(rules, caller(context), id(context));
     empty(context, resource.deleteStatus);
+  });
+}
+
+/** The reference calls one profile an object in its tables, and shows a list of one in its examples: answers hold both. */
+function inListToo(router: Router, resource: Resource, path: string): void {
+  router.use(`${path}/:id`, async (context, next) => {
+    await next();
+    const shown = (context.body as Record<string, unknown> | null)?.[resource.name];
+    if (shown !== undefined) context.body = { [resource.name]: shown, [resource.plural]: [shown] };
   });
 }
 

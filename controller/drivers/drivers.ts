@@ -1,9 +1,16 @@
-/** The compute and network drivers that settings choose. */
+/** The drivers that settings choose. */
+import { join } from "node:path";
 import type { Logger } from "pino";
+import { CertificateReader } from "../certificates/reader.ts";
+import { Tls } from "../certificates/tls.ts";
+import { openVault } from "../secrets/key.ts";
+import type { KeyManager } from "../secrets/key-manager.ts";
 import { DEFAULT_SUBNET_ID, type Settings, SettingsError } from "../settings.ts";
+import type { Store } from "../store/database.ts";
 import type { ComputeDriver } from "./compute.ts";
 import { LocalCompute } from "./local/compute.ts";
 import { LocalNetwork } from "./local/network.ts";
+import { LocalSecrets } from "./local/secrets.ts";
 import { declareSubnet, Subnets } from "./local/subnets.ts";
 import type { NetworkDriver } from "./network.ts";
 import { NoopNetwork } from "./noop/network.ts";
@@ -31,7 +38,10 @@ export interface Place {
 }
 
 /** @throws {SettingsError} for drivers that do not go with each other */
-export function checkDrivers({ compute, network }: Settings): void {
+export function checkDrivers({ compute, network, secrets }: Settings): void {
+  if (compute === "local" && secrets !== "local") {
+    throw new SettingsError("secrets: compute local puts certificates on amphorae, which needs secrets local");
+  }
   if (compute === "local" && network !== "local") {
     throw new SettingsError("network: compute local puts amphorae on this host, which needs network local");
   }
@@ -52,6 +62,13 @@ export function openDrivers(settings: Settings, subnets: Subnets, place: Place):
   const network = local();
   const compute = new LocalCompute({ network, managementNetwork, ...place });
   return { network, compute, host: { network, compute } };
+}
+
+/** @returns null: every reference is taken for one of something that fits @throws {SettingsError} for a wrong key */
+export async function openKeyManager(settings: Settings, store: Store): Promise<KeyManager | null> {
+  if (settings.secrets === "noop") return null;
+  const vault = await openVault(store, settings["secrets-key-file"] || join(settings["data-dir"], "secrets.key"));
+  return { vault, tls: new Tls(new LocalSecrets(store, vault), new CertificateReader()) };
 }
 
 /** @throws {SettingsError} @throws {SubnetError} */

@@ -1,4 +1,4 @@
-/** Tokens that stand in a file: the embedded default, one for the administrator. */
+/** Tokens that stand in files: the embedded default, with one for the administrator. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { chmod, readFile } from "node:fs/promises";
 import writeFileAtomic from "write-file-atomic";
@@ -8,6 +8,7 @@ import type { Caller, IdentityDriver } from "../api/identity.ts";
 const MODE = 0o600;
 
 export class StaticIdentity implements IdentityDriver {
+  readonly authUrl = null;
   readonly #tokens: readonly { readonly digest: Buffer; readonly caller: Caller }[];
 
   constructor(tokens: readonly { readonly token: string; readonly caller: Caller }[]) {
@@ -19,6 +20,8 @@ export class StaticIdentity implements IdentityDriver {
     // digests are of one length, and comparing them tells nothing by its time
     return this.#tokens.find((each) => timingSafeEqual(each.digest, shown))?.caller ?? null;
   }
+
+  close(): void {}
 }
 
 /** The token in the file, made up when there is no file; or the given one, which is then what the file holds. */

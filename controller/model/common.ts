@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { ALPN_PROTOCOLS, cipherList, TLS_VERSIONS, uuid } from "../../templates/fields.ts";
 import { flag, json, oneOf, optionalJson, optionalText, plainText, someOf, text } from "./attribute.ts";
+import { parseReference } from "./secret-reference.ts";
 import { OPERATING_STATUSES, PROVISIONING_STATUSES } from "./status.ts";
 
 const NAME_LENGTH = 255;
@@ -37,7 +38,10 @@ export const operatingStatus = oneOf(OPERATING_STATUSES, {
 export const PROVIDERS = ["amphora", "octavia"] as const;
 export const provider = text(z.enum(PROVIDERS), { doc: "The provider; octavia is another name for amphora." });
 /** A secret or container in the key manager: its URL, or its id. */
-export const secretRef = plainText(NAME_LENGTH).min(1);
+export const secretRef = plainText(NAME_LENGTH).refine(
+  (text) => parseReference(text) !== null,
+  "must be the URL of a secret or container, which ends in /secrets/UUID or /containers/UUID, or a UUID",
+);
 export const tlsCiphers = optionalText(cipherList, { doc: "Ciphers, OpenSSL format, joined by colons." });
 export const tlsVersions = optionalJson(someOf(TLS_VERSIONS), { doc: "TLS versions." });
 export const alpnProtocols = optionalJson(someOf(ALPN_PROTOCOLS), { doc: "ALPN protocols, the preferred one first." });

@@ -41,7 +41,7 @@ export const healthMonitor = defineResource({
     updated_at: common.updatedAt,
     tags: common.tags,
     http_version: optionalReal(z.literal(HTTP_VERSIONS), { doc: "HTTP only: 1.0 or 1.1; null: 1.0." }),
-    domain_name: optionalText(domainName, { doc: "HTTP only: the Host header of a check." }),
+    domain_name: optionalText(domainName, { doc: "HTTP 1.1 only: the Host header of a check." }),
 
     pool_id: text(uuid, { write: "create", doc: "The pool whose members it checks." }),
     loadbalancer_id: common.partOf,

@@ -1,6 +1,16 @@
 import { z } from "zod";
 import { ipAddress, uuid } from "../../templates/fields.ts";
-import { flag, integer, json, optionalInteger, optionalText, plainText, references, text } from "./attribute.ts";
+import {
+  flag,
+  integer,
+  json,
+  optionalInteger,
+  optionalJson,
+  optionalText,
+  plainText,
+  references,
+  text,
+} from "./attribute.ts";
 import * as common from "./common.ts";
 import { defineResource, type Row } from "./resource.ts";
 
@@ -14,6 +24,20 @@ const additionalVip = z.strictObject({
   subnet_id: uuid,
   ip_address: ipAddress.optional(),
   port_id: uuid.optional(),
+});
+
+const tlsState = z.strictObject({
+  digest: z.string(),
+  /** the same, of what its amphorae are to be given next */
+  wanted: z.string(),
+  expiries: z.array(
+    z.strictObject({
+      kind: z.enum(["listener", "pool"]),
+      id: z.string(),
+      attribute: z.string(),
+      expires_at: z.string(),
+    }),
+  ),
 });
 
 export const loadBalancer = defineResource({
@@ -77,6 +101,10 @@ export const loadBalancer = defineResource({
     lease_until: optionalInteger(z.int(), { write: "internal", doc: "When the lease ends, ms since 1970." }),
     failing_since: optionalInteger(z.int(), { write: "internal", doc: "When the present row of failures began, ms." }),
     attempts: integer(z.int(), { write: "internal", default: 0, doc: "Failures in a row." }),
+    tls_state: optionalJson(tlsState, {
+      write: "internal",
+      doc: "Of the certificates that its amphorae were last given: what tells them from others, and when they expire.",
+    }),
     failover: flag({ write: "internal", default: false, doc: "Its amphorae are to be replaced." }),
   },
 });

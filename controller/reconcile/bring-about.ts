@@ -1,5 +1,6 @@
 /** From what is wanted of a load balancer to amphorae that serve it: new ones first, then the switch, then old ones go. */
 import { RefusedError } from "../amphorae/client.ts";
+import type { TlsMaterial } from "../certificates/tls.ts";
 import type { Amphora } from "../model/amphora.ts";
 import type { LoadBalancer } from "../model/load-balancer.ts";
 import type { Blueprint } from "../store/blueprint.ts";
@@ -12,6 +13,11 @@ export interface Present {
   readonly tree: Tree;
   readonly blueprint: Blueprint;
   readonly amphorae: readonly Amphora[];
+}
+
+/** With everything that it takes to bring it about. */
+export interface Wanted extends Present {
+  readonly tls: TlsMaterial;
 }
 
 export interface Steps {
@@ -31,9 +37,9 @@ export interface Reached {
  * @throws {OutdatedError} the load balancer has changed meanwhile
  * @throws {RefusedError} when an amphora refuses the spec @throws {AheadError} @throws whatever keeps all of them from it
  */
-export async function bringAbout(steps: Steps, present: Present, signal: AbortSignal): Promise<Reached> {
+export async function bringAbout(steps: Steps, present: Wanted, signal: AbortSignal): Promise<Reached> {
   const { amphorae, serving } = steps;
-  const { tree: asked, blueprint, amphorae: rows } = present;
+  const { tree: asked, blueprint, amphorae: rows, tls } = present;
   const plan = planAmphorae(blueprint, rows, asked.loadBalancer.failover);
   const { loadBalancer, wanted } = await amphorae.record(asked.loadBalancer, plan);
   const tree = { ...asked, loadBalancer };
@@ -49,7 +55,7 @@ export async function bringAbout(steps: Steps, present: Present, signal: AbortSi
 
   const leaving: Placed[] = [];
   for (const row of plan.retire.filter(hasServed)) leaving.push({ row, ports: await amphorae.reserve(tree, row) });
-  const situation = { tree, topology: blueprint.topology, group: [...placed, ...leaving] };
+  const situation = { tree, topology: blueprint.topology, tls, group: [...placed, ...leaving] };
   const served = await serve(steps, situation, booted.done, leaving);
   const failures = [...booted.failures, ...served.failures];
   const decisive = failures.find(({ error }) => error instanceof RefusedError || error instanceof AheadError);

@@ -5,18 +5,20 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { RefusedError } from "../amphorae/client.ts";
+import { tlsUsesOf } from "../amphorae/spec.ts";
+import { type Tls, TlsError, type TlsMaterial } from "../certificates/tls.ts";
 import type { NetworkDriver } from "../drivers/network.ts";
 import { amphora } from "../model/amphora.ts";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import { blueprintOf } from "../store/blueprint.ts";
 import type { Store } from "../store/database.ts";
 import { claim, giveBack, LEASE, release, renew, workLeft } from "../store/leases.ts";
-import { fail, forget, OutdatedError, outrun, settle } from "../store/load-balancers.ts";
+import { fail, forget, OutdatedError, outrun, settle, type TlsState } from "../store/load-balancers.ts";
 import { findRow, selectRows } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { loadTree } from "../store/tree.ts";
 import type { Amphorae } from "./amphorae.ts";
-import { bringAbout, type Present, type Reached } from "./bring-about.ts";
+import { bringAbout, type Present, type Reached, type Wanted } from "./bring-about.ts";
 import { AheadError, type Serving } from "./serving.ts";
 
 export interface ReconcilerOptions {
@@ -25,6 +27,7 @@ export interface ReconcilerOptions {
   readonly amphorae: Amphorae;
   readonly serving: Serving;
   readonly network: NetworkDriver;
+  readonly tls: Tls;
   /** most load balancers worked on at a time */
   readonly concurrency: number;
   /** ms of failures after which PENDING becomes ERROR; the work goes on all the same */
@@ -38,7 +41,7 @@ const POLL = 1000;
 const LOOK_AGAIN = 20;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
-/** A spec that was refused is refused again, unless its amphora has changed. */
+/** A spec that was refused is refused again, unless its amphora has changed; the same with a certificate. */
 const REFUSED_PAUSE = 30_000;
 
 export class Reconciler {
@@ -142,18 +145,20 @@ export class Reconciler {
       await this.#remove(present, signal);
       return;
     }
-    const reached = await this.#reach(present, signal);
+    const tls = await this.#options.tls.material(tlsUsesOf(present.tree));
+    const reached = await this.#reach({ ...present, tls }, signal);
     if (reached === null) return;
     const { loadBalancer: after, lag } = reached;
     const { revision } = after;
     const retry = lag === null ? null : { reason: lag, tryAgainAt: Date.now() + pauseAfter(row.attempts) };
     if (retry !== null) log.warn({ loadbalancer: id, revision, ...retry }, "not on every amphora yet");
-    if (!(await settle(store, after, retry))) log.info({ loadbalancer: id }, "changed meanwhile: once more");
+    if (!(await settle(store, after, stateOf(tls), retry)))
+      log.info({ loadbalancer: id }, "changed meanwhile: once more");
     else if (row.provisioning_status !== "ACTIVE") log.info({ loadbalancer: id, revision }, "ACTIVE");
   }
 
   /** Null: it is to be done once more, with what there is then. */
-  async #reach(present: Present, signal: AbortSignal): Promise<Reached | null> {
+  async #reach(present: Wanted, signal: AbortSignal): Promise<Reached | null> {
     const { store, amphorae, serving, log } = this.#options;
     const { loadBalancer: row } = present.tree;
     const about = { loadbalancer: row.id, revision: row.revision };
@@ -199,7 +204,7 @@ export class Reconciler {
     const { store, log, pendingLimit } = this.#options;
     const row = await findRow(store.db, loadBalancer, id);
     if (row === undefined || row.lease_owner !== this.#owner) return;
-    const refused = error instanceof RefusedError && error.status === 422;
+    const refused = error instanceof TlsError || (error instanceof RefusedError && error.status === 422);
     const reason = error instanceof Error ? error.message : String(error);
     const pause = refused ? REFUSED_PAUSE : pauseAfter(row.attempts);
     const tooLong = Date.now() - (row.failing_since ?? Date.now()) > pendingLimit;
@@ -212,4 +217,8 @@ export class Reconciler {
 /** Soon at first, then less and less often (ms). */
 function pauseAfter(attempts: number): number {
   return Math.min(FIRST_PAUSE * 2 ** attempts, LONGEST_PAUSE);
+}
+
+function stateOf({ digest, expiries }: TlsMaterial): TlsState {
+  return digest === null ? null : { digest, wanted: digest, expiries: [...expiries] };
 }

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { VrrpState } from "../../agent/protocol.ts";
 import { type AgentClient, addressOf, RefusedError } from "../amphorae/client.ts";
 import { type GroupMember, type Standing, specOf } from "../amphorae/spec.ts";
+import type { TlsMaterial } from "../certificates/tls.ts";
 import type { Port } from "../drivers/network.ts";
 import { type Amphora, amphora } from "../model/amphora.ts";
 import type { Topology } from "../model/flavor-profile.ts";
@@ -40,6 +41,7 @@ export interface Placed {
 export interface Situation {
   readonly tree: Tree;
   readonly topology: Topology;
+  readonly tls: TlsMaterial;
   /** every amphora that serves or has served, those that are about to go among them */
   readonly group: readonly Placed[];
 }
@@ -61,9 +63,10 @@ export class Serving {
    */
   async serve(situation: Situation, { row, ports }: Placed, standby = false): Promise<void> {
     const { store, client, log, advertIntervalMs, forwarding } = this.#options;
-    const { tree, topology } = situation;
+    const { tree, topology, tls } = situation;
     const group = membersOf(situation);
-    const spec = specOf(tree, { amphora: row, ports, group, standby, topology, advertIntervalMs, forwarding });
+    const common = { group, topology, tls, advertIntervalMs, forwarding };
+    const spec = specOf(tree, { amphora: row, ports, standby, ...common });
     const answer = await client.putSpec(addressOf(row), spec).catch(async (error: unknown) => {
       if (!(error instanceof RefusedError) || error.status !== 409) throw error;
       throw new AheadError(row.id, (await client.info(addressOf(row))).revision);

@@ -15,13 +15,17 @@ export async function writeFact(store: Store, key: string, value: string): Promi
     .execute();
 }
 
-/** Four hexadecimal digits that tell this deployment's links and namespaces on a host from others'; the same for ever. */
-export async function deploymentId(store: Store): Promise<string> {
-  const fresh = randomBytes(2).toString("hex");
+/** Writes a fact down where there is none under that name. @returns the one that holds */
+export async function claimFact(store: Store, key: string, value: string): Promise<string> {
   await store.db
     .insertInto("deployment")
-    .values({ key: "id", value: fresh })
+    .values({ key, value })
     .onConflict((conflict) => conflict.column("key").doNothing())
     .execute();
-  return (await readFact(store, "id")) ?? fresh;
+  return (await readFact(store, key)) ?? value;
+}
+
+/** Four hexadecimal digits that tell this deployment's links and namespaces on a host from others'; the same for ever. */
+export function deploymentId(store: Store): Promise<string> {
+  return claimFact(store, "id", randomBytes(2).toString("hex"));
 }

@@ -46,6 +46,35 @@ export async function doomEverything(trx: Trx, id: string): Promise<void> {
   }
 }
 
+/** What tells the certificates that a load balancer's amphorae were given; null: none. */
+export type TlsState = LoadBalancer["tls_state"];
+
+/**
+ * Has the reconciler carry out what is wanted once more, since what it is made of has changed elsewhere. It stays ACTIVE:
+ * nobody has asked for a change, and whoever wants one need not wait. Nothing happens when the load balancer has moved on.
+ * @param tls what is served, and what is wanted @returns whether it did so
+ */
+export async function renewRevision(
+  store: Store,
+  { id, revision }: Pick<LoadBalancer, "id" | "revision">,
+  tls: NonNullable<TlsState>,
+): Promise<boolean> {
+  const done = await store.db
+    .updateTable("load_balancers")
+    .set({
+      revision: sql`revision + 1`,
+      due_at: Date.now(),
+      failing_since: null,
+      attempts: 0,
+      tls_state: JSON.stringify(tls),
+    })
+    .where("id", "=", id)
+    .where("revision", "=", revision)
+    .where("provisioning_status", "in", ["ACTIVE", "ERROR"])
+    .executeTakeFirst();
+  return done.numUpdatedRows > 0n;
+}
+
 /** What is left to do though the revision is in force, and when. */
 export interface Retry {
   readonly reason: string;
@@ -54,10 +83,15 @@ export interface Retry {
 
 /**
  * Writes down that the revision is in force: what was pending is ACTIVE, what was doomed is gone.
- * @param retry null: everything is done
+ * @param tls what its amphorae were given @param retry null: everything is done
  * @returns false when the load balancer has changed meanwhile, or the lease is another's; then nothing was written
  */
-export async function settle(store: Store, row: LoadBalancer, retry: Retry | null = null): Promise<boolean> {
+export async function settle(
+  store: Store,
+  row: LoadBalancer,
+  tls: TlsState = null,
+  retry: Retry | null = null,
+): Promise<boolean> {
   return store.transaction(async (trx) => {
     const done = await trx
       .updateTable("load_balancers")
@@ -70,6 +104,7 @@ export async function settle(store: Store, row: LoadBalancer, retry: Retry | nul
         failing_since: null,
         attempts: retry === null ? 0 : row.attempts + 1,
         failover: false,
+        tls_state: tls === null ? null : JSON.stringify(tls),
         ...(row.provisioning_status === "PENDING_UPDATE" ? { updated_at: timestamp() } : {}),
       })
       .where("id", "=", row.id)

@@ -44,6 +44,64 @@ export interface StatisticsRow {
   request_errors: number;
 }
 
+/** A secret of the key manager. */
+export interface SecretRow {
+  id: string;
+  project_id: string;
+  creator_id: string;
+  name: string | null;
+  secret_type: string;
+  algorithm: string | null;
+  bit_length: number | null;
+  mode: string | null;
+  /** UTC, as other times; from then on it is as if it were gone */
+  expiration: string | null;
+  /** null: there is no payload yet */
+  content_type: string | null;
+  /** encrypted */
+  payload: string | null;
+  /** another one for every payload */
+  version: string | null;
+  /** JSON; null: the default */
+  acl: string | null;
+  created_at: string;
+  updated_at: string;
+}
+
+/** A container of the key manager: secrets that belong together. */
+export interface ContainerRow {
+  id: string;
+  project_id: string;
+  creator_id: string;
+  name: string | null;
+  type: string;
+  acl: string | null;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface ContainerSecretRow {
+  container_id: string;
+  secret_id: string;
+  /** empty: it has none */
+  name: string;
+}
+
+/** Who said that they use a secret or container; load balancers need not say so. */
+export interface ConsumerRow {
+  id: string;
+  kind: "secret" | "container";
+  /** the secret's, or the container's */
+  used_id: string;
+  project_id: string;
+  service: string;
+  /** of a secret's consumer, else empty */
+  resource_type: string;
+  /** of a secret's consumer; of a container's, its URL */
+  resource: string;
+  created_at: string;
+}
+
 /** A project's own limits; null: the deployment's default. */
 export type QuotaTable = { project_id: string } & Record<QuotaName, number | null>;
 
@@ -63,6 +121,10 @@ export interface Tables {
   availability_zone_profiles: TableOf<typeof availabilityZoneProfile>;
   listener_statistics: StatisticsRow;
   quotas: QuotaTable;
+  secrets: SecretRow;
+  secret_containers: ContainerRow;
+  container_secrets: ContainerSecretRow;
+  secret_consumers: ConsumerRow;
   deployment: { key: string; value: string };
   migrations: { name: string };
 }

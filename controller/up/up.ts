@@ -13,6 +13,9 @@ export async function up(settings: Settings, say: (line: string) => void): Promi
   if (settings.demo && !needsRoot(settings)) {
     throw new SettingsError("demo: there are no amphorae for it with compute noop: add --no-demo");
   }
+  if (settings.demo && settings.identity === "keystone") {
+    throw new SettingsError("demo: it is made with the static administrator's token: add --no-demo");
+  }
   const started = performance.now();
   const stopped = stopSignal();
   const logFile = join(settings["data-dir"], "controller.log");
@@ -36,8 +39,9 @@ export async function up(settings: Settings, say: (line: string) => void): Promi
 }
 
 async function bringUp(controller: Controller, settings: Settings, say: (line: string) => void): Promise<Demo | null> {
-  const api = new ApiClient(apiUrl(settings), controller.token);
-  const { host } = controller;
+  const { host, token } = controller;
+  if (token === null) return null;
+  const api = new ApiClient(apiUrl(settings), token);
   const existing = await findDemo(controller, api);
   if (host === null || (existing === null && !settings.demo)) return null;
   const addresses = await step(say, "demo members", () => startMembers(controller, host));
@@ -56,15 +60,16 @@ async function step<T>(say: (line: string) => void, what: string, work: () => Pr
 
 function summary(settings: Settings, demo: Demo | null, logFile: string, ms: number): string {
   const api = apiUrl(settings);
-  const file = tokenFile(settings);
-  const list = `curl -s -H "X-Auth-Token: $(cat ${file})" ${api}/v2.0/lbaas/loadbalancers`;
+  const file = settings.identity === "static" ? tokenFile(settings) : null;
+  const token = file === null ? "$(openstack token issue -f value -c id)" : `$(cat ${file})`;
+  const list = `curl -s -H "X-Auth-Token: ${token}" ${api}/v2.0/lbaas/loadbalancers`;
   const lines = [
     "",
     `Amphora is up (${seconds(ms)}).`,
     "",
     ...(demo === null ? [] : [`  VIP     ${demo.url}`]),
     `  API     ${api}/v2.0/lbaas`,
-    `  token   ${file}`,
+    `  token   ${file ?? `from ${settings.keystone["auth-url"]}`}`,
     `  log     ${logFile}`,
     "",
     "Try, in another terminal:",

@@ -22,6 +22,18 @@ export async function measure(rounds: number, work: (round: number) => Promise<u
   return times;
 }
 
+/** What each of `rounds` calls cost this process, CPU ms: steadier than the time it took on a busy machine. */
+export function measureCpu(rounds: number, work: (round: number) => unknown): number[] {
+  const costs: number[] = [];
+  for (let i = 0; i < rounds; i++) {
+    const before = process.cpuUsage();
+    work(i);
+    const { user, system } = process.cpuUsage(before);
+    costs.push((user + system) / 1000);
+  }
+  return costs;
+}
+
 /** @param times of the calls, ms @param elapsed of all together, ms @param cpu ms that they cost, all processes */
 export function printRate(
   what: string,

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
 import { basename, join } from "node:path";
+import { takeTheMachine } from "../support/lock.ts";
 import { dropNamespace, makeNamespace } from "../support/namespaces.ts";
 
 const FOLDER = import.meta.dirname;
@@ -10,6 +11,7 @@ const all = globSync("*.bench.ts", { cwd: FOLDER }).sort();
 const chosen = all.filter((file) => wanted.length === 0 || wanted.includes(basename(file, ".bench.ts")));
 if (chosen.length === 0) throw new Error(`there is no such benchmark; there are: ${all.join(" ")}`);
 
+const release = await takeTheMachine();
 for (const file of chosen) {
   console.log(`\n${basename(file, ".bench.ts")}`);
   const namespace = await makeNamespace();
@@ -22,3 +24,4 @@ for (const file of chosen) {
     await dropNamespace(namespace);
   }
 }
+release();

@@ -1,16 +1,27 @@
-/** What the examples promise is what the installed HAProxy takes. */
+/** What the examples render to, every release of HAProxy takes without a complaint. */
 import { globSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import t from "tap";
+import { dirname, join } from "node:path";
+import type { Test } from "tap";
+import { parseSpec } from "../../templates/spec.ts";
 import { haproxyCheck } from "../support/haproxy.ts";
+import { onEachRelease } from "../support/haproxy-releases.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../../templates/examples");
+const files = globSync("*/spec.json", { cwd: EXAMPLES }).sort();
 
-for (const file of globSync("*/files/haproxy/haproxy.cfg", { cwd: EXAMPLES }).sort()) {
-  t.test(`HAProxy takes ${file} without a complaint`, async (t) => {
-    const { valid, said } = await haproxyCheck(await readFile(join(EXAMPLES, file), "utf8"));
-    t.strictSame(said, []);
-    t.ok(valid);
-  });
-}
+onEachRelease(
+  "examples",
+  async (_, haproxy) => haproxy,
+  Object.fromEntries(
+    files.map((file) => [
+      dirname(file),
+      async (t: Test, haproxy: string) => {
+        const spec = parseSpec(JSON.parse(await readFile(join(EXAMPLES, file), "utf8")));
+        const { valid, said } = await haproxyCheck(spec, haproxy);
+        t.strictSame(said, []);
+        t.ok(valid);
+      },
+    ]),
+  ),
+);

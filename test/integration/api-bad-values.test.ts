@@ -1,7 +1,7 @@
 import t from "tap";
 import { isNested } from "../../controller/api/nesting.ts";
 import { startApi } from "../support/api.ts";
-import { badValues, placesOf, writable } from "../support/api-attributes.ts";
+import { badValues, cataloguePlaces, placesOf, writable } from "../support/api-attributes.ts";
 import { errorProblems } from "../support/api-errors.ts";
 import { databases } from "../support/postgres.ts";
 import { contents } from "../support/tree.ts";
@@ -25,7 +25,7 @@ for (const database of databases(t)) {
     `${database.name}: a value that an attribute can't have is refused by its name, and nothing changes`,
     async (t) => {
       const api = await startApi(t, database);
-      const places = placesOf(await api.graph());
+      const places = [...placesOf(await api.graph()), ...(await cataloguePlaces(api))];
       const before = await contents(api.store);
       for (const { resource, valid, list, one } of places) {
         const calls = [
@@ -51,7 +51,7 @@ for (const database of databases(t)) {
 
   t.test(`${database.name}: what is not a client's to set is refused by its name, and nothing changes`, async (t) => {
     const api = await startApi(t, database);
-    const places = placesOf(await api.graph());
+    const places = [...placesOf(await api.graph()), ...(await cataloguePlaces(api))];
     const before = await contents(api.store);
     for (const { resource, valid, list, one } of places) {
       const problems: string[] = [];
@@ -81,7 +81,7 @@ for (const database of databases(t)) {
 
   t.test(`${database.name}: what must be given and is not is named, and nothing changes`, async (t) => {
     const api = await startApi(t, database);
-    const places = placesOf(await api.graph());
+    const places = [...placesOf(await api.graph()), ...(await cataloguePlaces(api))];
     const before = await contents(api.store);
     for (const { resource, valid, list } of places) {
       for (const name of Object.keys(valid)) {

@@ -5,8 +5,20 @@ import { type Answer, type Graph, object, startApi, type TestApi } from "../supp
 import { databases, SQLITE } from "../support/postgres.ts";
 import { contents } from "../support/tree.ts";
 
+interface Prepared extends Graph {
+  /** a policy without rules */
+  readonly spare: string;
+}
+
+async function prepare(api: TestApi): Promise<Prepared> {
+  const graph = await api.graph();
+  const { id } = await api.create("l7policy", "/l7policies", { listener_id: graph.listener, action: "REJECT" });
+  await api.reconciler.settle();
+  return { ...graph, spare: id };
+}
+
 /** Every way to change a load balancer or a part of it. */
-const CHANGES: Readonly<Record<string, (api: TestApi, graph: Graph) => Promise<Answer>>> = {
+const CHANGES: Readonly<Record<string, (api: TestApi, graph: Prepared) => Promise<Answer>>> = {
   "changing the load balancer": (api, { lb }) => api.call("PUT", `/loadbalancers/${lb}`, { loadbalancer: {} }),
   "a failover": (api, { lb }) => api.call("PUT", `/loadbalancers/${lb}/failover`),
   "making a listener": (api, { lb }) =>
@@ -21,6 +33,8 @@ const CHANGES: Readonly<Record<string, (api: TestApi, graph: Graph) => Promise<A
     api.call("POST", `/pools/${pool}/members`, { member: { address: "10.0.0.9", protocol_port: 80 } }),
   "changing a member": (api, { pool, member }) => api.call("PUT", `/pools/${pool}/members/${member}`, { member: {} }),
   "removing a member": (api, { pool, member }) => api.call("DELETE", `/pools/${pool}/members/${member}`),
+  "replacing all members": (api, { pool }) =>
+    api.call("PUT", `/pools/${pool}/members`, { members: [{ address: "10.0.0.9", protocol_port: 80 }] }),
   "making a health monitor": (api, { lonely }) => {
     const healthmonitor = { pool_id: lonely, type: "TCP", delay: 5, timeout: 4, max_retries: 3 };
     return api.call("POST", "/healthmonitors", { healthmonitor });
@@ -28,6 +42,16 @@ const CHANGES: Readonly<Record<string, (api: TestApi, graph: Graph) => Promise<A
   "changing a health monitor": (api, { monitor }) =>
     api.call("PUT", `/healthmonitors/${monitor}`, { healthmonitor: {} }),
   "removing a health monitor": (api, { monitor }) => api.call("DELETE", `/healthmonitors/${monitor}`),
+  "making a policy": (api, { listener }) =>
+    api.call("POST", "/l7policies", { l7policy: { listener_id: listener, action: "REJECT", position: 1 } }),
+  "changing a policy": (api, { policy }) => api.call("PUT", `/l7policies/${policy}`, { l7policy: {} }),
+  "removing a policy": (api, { spare }) => api.call("DELETE", `/l7policies/${spare}`),
+  "making a rule": (api, { policy }) => {
+    const rule = { type: "PATH", compare_type: "EQUAL_TO", value: "/x" };
+    return api.call("POST", `/l7policies/${policy}/rules`, { rule });
+  },
+  "changing a rule": (api, { policy, rule }) => api.call("PUT", `/l7policies/${policy}/rules/${rule}`, { rule: {} }),
+  "removing a rule": (api, { policy, rule }) => api.call("DELETE", `/l7policies/${policy}/rules/${rule}`),
   "removing the load balancer": (api, { lb }) => api.call("DELETE", `/loadbalancers/${lb}?cascade=true`),
 };
 
@@ -35,7 +59,7 @@ for (const database of databases(t)) {
   t.test(`${database.name}: every change that meets another one waits for it, and is then taken`, async (t) => {
     const api = await startApi(t, database, { settles: false });
     for (const [what, change] of Object.entries(CHANGES)) {
-      const graph = await api.graph();
+      const graph = await prepare(api);
       const path = `/loadbalancers/${graph.lb}`;
       t.equal((await api.call("PUT", path, { loadbalancer: { name: "under way" } })).status, 202);
       let answered = false;
@@ -55,7 +79,7 @@ for (const database of databases(t)) {
 
   t.test(`${database.name}: a change that has waited long enough is refused, and nothing is changed`, async (t) => {
     const api = await startApi(t, database, { settles: false, settleWait: 150 });
-    const graph = await api.graph();
+    const graph = await prepare(api);
     await api.call("PUT", `/loadbalancers/${graph.lb}`, { loadbalancer: {} });
     const before = await contents(api.store);
     for (const [what, change] of Object.entries(CHANGES)) {
@@ -80,7 +104,7 @@ for (const database of databases(t)) {
   t.test(`${database.name}: what failed can be changed, and heals`, async (t) => {
     const api = await startApi(t, database, { settles: false });
     for (const [what, change] of Object.entries(CHANGES)) {
-      const graph = await api.graph();
+      const graph = await prepare(api);
       const path = `/loadbalancers/${graph.lb}`;
       await api.call("PUT", path, { loadbalancer: {} });
       await api.reconciler.fail("no room for it");
@@ -95,8 +119,9 @@ for (const database of databases(t)) {
 
   t.test(`${database.name}: an answer tells what was written, even if that is carried out at once`, async (t) => {
     const api = await startApi(t, database);
-    const { lb, listener, pool, member, monitor } = await api.graph();
+    const { lb, listener, pool, member, monitor, policy } = await api.graph();
     const paths = {
+      l7policy: `/l7policies/${policy}`,
       loadbalancer: `/loadbalancers/${lb}`,
       listener: `/listeners/${listener}`,
       pool: `/pools/${pool}`,

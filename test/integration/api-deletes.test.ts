@@ -23,12 +23,14 @@ for (const database of databases(t)) {
     const api = await startApi(t, database);
     const bystander = await api.graph();
     const before = await contents(api.store);
-    const { lb, listener, pool, member, monitor } = await api.graph();
+    const { lb, listener, pool, member, monitor, policy, rule } = await api.graph();
     const vip = (await api.show("loadbalancer", `/loadbalancers/${lb}`)).vip_address;
     t.equal((await api.call("DELETE", `/loadbalancers/${lb}?cascade=true`)).status, 204);
     await api.reconciler.settle();
     const paths = [`loadbalancers/${lb}`, `listeners/${listener}`, `pools/${pool}`, `healthmonitors/${monitor}`];
-    for (const path of [...paths, `pools/${pool}/members/${member}`, `pools/${pool}/members`]) {
+    paths.push(`pools/${pool}/members/${member}`, `pools/${pool}/members`);
+    paths.push(`l7policies/${policy}`, `l7policies/${policy}/rules/${rule}`, `l7policies/${policy}/rules`);
+    for (const path of paths) {
       t.equal((await api.call("GET", `/${path}`)).status, 404, path);
     }
     t.strictSame(await contents(api.store), before, "what belongs to others stays");

@@ -1,5 +1,9 @@
 /** Where each resource is written, with what, and what its attributes can never be: from their declarations. */
 import type { Attribute } from "../../controller/model/attribute.ts";
+import { availabilityZone } from "../../controller/model/availability-zone.ts";
+import { availabilityZoneProfile } from "../../controller/model/availability-zone-profile.ts";
+import { flavor } from "../../controller/model/flavor.ts";
+import { flavorProfile } from "../../controller/model/flavor-profile.ts";
 import { healthMonitor } from "../../controller/model/health-monitor.ts";
 import { l7policy } from "../../controller/model/l7policy.ts";
 import { l7rule } from "../../controller/model/l7rule.ts";
@@ -8,7 +12,7 @@ import { loadBalancer } from "../../controller/model/load-balancer.ts";
 import { member } from "../../controller/model/member.ts";
 import { pool } from "../../controller/model/pool.ts";
 import type { Resource } from "../../controller/model/resource.ts";
-import type { Graph, Json } from "./api.ts";
+import type { Graph, Json, TestApi } from "./api.ts";
 
 export interface Place {
   readonly resource: Resource;
@@ -19,7 +23,7 @@ export interface Place {
   readonly one: string;
 }
 
-/** Every resource that clients write. */
+/** Every resource of a project. */
 export function placesOf({
   lb,
   listener: listenerId,
@@ -72,6 +76,38 @@ export function placesOf({
   ];
 }
 
+/** Every resource of the deployment, each there once, and none of them in use but the profiles of the first ones. */
+export async function cataloguePlaces(api: TestApi): Promise<Place[]> {
+  const profile = { name: "p", provider_name: "amphora", flavor_data: {} };
+  const zoneProfile = { name: "p", provider_name: "amphora", availability_zone_data: {} };
+  const profiles = "/flavorprofiles";
+  const zoneProfiles = "/availabilityzoneprofiles";
+  const { id: used } = await api.create("flavorprofile", profiles, profile);
+  const { id: unused } = await api.create("flavorprofile", profiles, profile);
+  const { id: usedPlace } = await api.create("availability_zone_profile", zoneProfiles, zoneProfile);
+  const { id: unusedPlace } = await api.create("availability_zone_profile", zoneProfiles, zoneProfile);
+  const aFlavor = { name: "f", flavor_profile_id: used };
+  const { id: flavorId } = await api.create("flavor", "/flavors", aFlavor);
+  const zone = { name: "z", availability_zone_profile_id: usedPlace };
+  await api.create("availability_zone", "/availabilityzones", zone);
+  return [
+    { resource: flavorProfile, list: profiles, one: `${profiles}/${unused}`, valid: profile },
+    {
+      resource: availabilityZoneProfile,
+      list: zoneProfiles,
+      one: `${zoneProfiles}/${unusedPlace}`,
+      valid: zoneProfile,
+    },
+    { resource: flavor, list: "/flavors", one: `/flavors/${flavorId}`, valid: { ...aFlavor, name: "g" } },
+    {
+      resource: availabilityZone,
+      list: "/availabilityzones",
+      one: "/availabilityzones/z",
+      valid: { ...zone, name: "y" },
+    },
+  ];
+}
+
 /** The attributes that a client may give at creation, or may change. */
 export function writable(resource: Resource, when: "create" | "always"): [string, Attribute][] {
   return Object.entries(resource.attributes).filter(([, { write }]) => write === "always" || write === when);
@@ -79,11 +115,12 @@ export function writable(resource: Resource, when: "create" | "always"): [string
 
 /** Values that the attribute can never have. @throws when nothing is known of an attribute of that name */
 export function badValues(name: string, attribute: Attribute): unknown[] {
-  const kind = OF_KIND[attribute.column ?? "text"];
+  const kind = DATA.includes(name) ? NO_DATA : OF_KIND[attribute.column ?? "text"];
   const own = attribute.column === "boolean" ? [] : OF_NAME[name];
   if (own === undefined) throw new Error(`there are no bad values for the attribute ${name}: add some`);
   const missing = attribute.nullable || attribute.default !== undefined ? [] : [null];
-  return [...kind, ...own, ...missing];
+  const empty = attribute.required && attribute.column === "text" ? [""] : [];
+  return [...kind, ...own, ...missing, ...empty];
 }
 
 const unprintable = ["\0", "a\0b", "a\nb", "a\rb", "\t", "\u001b[0m", "\u007f", "\ud800", "a\udfff"];
@@ -95,8 +132,22 @@ const OF_KIND: Readonly<Record<NonNullable<Attribute["column"]>, readonly unknow
   json: ["x", 1, true, { 0: "x" }, [1], [null], [""], [["x"]], [{}]],
 };
 
+/** Attributes that are an object, or JSON text of one. */
+const DATA: readonly string[] = ["flavor_data", "availability_zone_data"];
+const NO_DATA: readonly unknown[] = [
+  ...[0, 1.5, true, [], ["x"], { toString: 1 }, { nonsense: "x" }, { x: "y".repeat(10_000) }],
+  ...["", "x", "{", "{}}", "null", "[]", "1", '"x"', "{'x': 1}", '{"nonsense": 1}', '{"__proto__": {}}'],
+  ...unprintable,
+];
+
 const wordLists = [["x", "x"], ["x".repeat(256)], ...unprintable.map((text) => [text])];
-const refs = ["", "x".repeat(256)];
+const refs = [
+  "",
+  "x",
+  "x".repeat(256),
+  "/secrets/x",
+  "https://example.org/orders/5b1f6a2e-7d34-4c0b-9a51-0e77a4c5d001",
+];
 const urls = ["", "x", "/x", "ftp://x/", "http://", "http://a b/", "http://ä/", "//x/", `http://x/${"x".repeat(250)}`];
 const ports = [0, -1, 65_536, "0", "65536"];
 const milliseconds = [-1, 2 ** 31, "-1", "2147483648"];
@@ -162,6 +213,35 @@ const OF_NAME: Readonly<Record<string, readonly unknown[]>> = {
   compare_type: choices,
   key: ["", "a b", "a:b", "x".repeat(256)],
   value: ["", "x".repeat(256)],
+  flavor_profile_id: [...uuids, "00000000-0000-0000-0000-000000000000"],
+  availability_zone_profile_id: [...uuids, "00000000-0000-0000-0000-000000000000"],
+  provider_name: ["", "vmware", "Amphora"],
+  flavor_data: [
+    { loadbalancer_topology: "TRIPLE" },
+    { loadbalancer_topology: null },
+    { loadbalancer_topology: "ACTIVE_ACTIVE" },
+    { loadbalancer_topology: "ACTIVE_ACTIVE", replicas: 1 },
+    { loadbalancer_topology: "ACTIVE_ACTIVE", replicas: 11 },
+    { loadbalancer_topology: "ACTIVE_ACTIVE", replicas: 2.5 },
+    { loadbalancer_topology: "ACTIVE_STANDBY", replicas: 2 },
+    { replicas: 2 },
+    { compute_flavor: "600" },
+    { compute_flavor: 601 },
+    { amp_volume_type: "" },
+    { amp_volume_type: "a\nb" },
+    '{"loadbalancer_topology": "TRIPLE"}',
+    '{"replicas": 2}',
+    '{"compute_flavor": "600"}',
+  ],
+  availability_zone_data: [
+    { cpu_arch: "riscv64" },
+    { cpu_arch: null },
+    { compute_zone: "" },
+    { compute_zone: "x".repeat(256) },
+    { network_zone: 1 },
+    { network_zone: "a\0" },
+    '{"cpu_arch": "riscv64"}',
+  ],
   name: ["x".repeat(256)],
   description: ["x".repeat(256)],
   availability_zone: ["x".repeat(256)],

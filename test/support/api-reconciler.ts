@@ -1,7 +1,7 @@
 /** Has the API's changes carried out in tests that have no amphorae. */
 import type { NetworkDriver } from "../../controller/drivers/network.ts";
 import type { Store } from "../../controller/store/database.ts";
-import { claim, release, workLeft } from "../../controller/store/leases.ts";
+import { claim, release } from "../../controller/store/leases.ts";
 import { fail, forget, settle } from "../../controller/store/load-balancers.ts";
 import type { Settling } from "../../controller/store/settling.ts";
 
@@ -46,16 +46,25 @@ export class StandIn {
     await this.#round;
   }
 
+  /** What becomes due meanwhile, such as a change that has waited for this, is left for the next time. */
   async #settleAll(): Promise<void> {
-    for (;;) {
-      const rows = await claim(this.#store, "stand-in", 100);
-      if (rows.length === 0 && !(await workLeft(this.#store))) return;
-      for (const row of rows) {
+    let left = await this.#due();
+    while (left.size > 0) {
+      for (const row of await claim(this.#store, "stand-in", 100)) {
         if (row.doomed) await forget(this.#store, row, (trx) => this.#network.release(trx, row.id));
         else await settle(this.#store, row);
         await release(this.#store, "stand-in", row.id);
         this.#settling.settled(row.id);
+        left.delete(row.id);
       }
+      // a claim passes over what is locked in that moment
+      left = left.intersection(await this.#due());
     }
+  }
+
+  async #due(): Promise<Set<string>> {
+    const now = Date.now();
+    const rows = await this.#store.db.selectFrom("load_balancers").select("id").where("due_at", "<=", now).execute();
+    return new Set(rows.map(({ id }) => id));
   }
 }

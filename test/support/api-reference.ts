@@ -1,114 +1,89 @@
-/** What the API's reference shows of the objects in answers: their names and kinds count, not their values. */
-import type { Json } from "./api.ts";
+/** The request examples of the API's reference, as it prints them, and how to try them on other objects than its own. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "yaml";
+import { isObject, type Json } from "./api.ts";
 
-const ID = "607226db-27ef-4d41-ae89-f2a800e9c2db";
-const TIME = "2022-04-25T07:42:44";
-const PROJECT = "250a86f0dcc9467285fa8af54457e885";
+interface Printed {
+  readonly operation: string;
+  readonly call: string;
+  readonly body?: Json;
+  readonly code: number;
+  readonly answer?: Json;
+}
 
-const owned = {
-  id: ID,
-  name: "demo",
-  provisioning_status: "PENDING_CREATE",
-  operating_status: "OFFLINE",
-  admin_state_up: true,
-  project_id: PROJECT,
-  created_at: TIME,
-  updated_at: TIME,
-  tags: [],
-  tenant_id: PROJECT,
-};
+export interface Example {
+  /** such as `PUT /v2.0/lbaas/flavors/{flavor_id}` */
+  readonly operation: string;
+  readonly method: string;
+  /** from the call: what follows the host */
+  readonly path: string;
+  /** what the call sends, and the other form of it that is printed beside; empty: no body */
+  readonly bodies: readonly Json[];
+  readonly code: number;
+  /** null: no body */
+  readonly answer: Json | null;
+}
 
-const tls = { tls_ciphers: null, tls_versions: null, alpn_protocols: null };
+/** Ids that stand for those in the examples: by parameter of the path, and by attribute of a body. */
+export type Ids = Readonly<Record<string, string | null>>;
 
-/** By root key. */
-export const SHOWN = {
-  loadbalancer: {
-    ...owned,
-    description: "This a demo loadbalancer.",
-    vip_address: "192.168.1.3",
-    vip_port_id: ID,
-    vip_subnet_id: ID,
-    vip_network_id: ID,
-    listeners: [{ id: ID }],
-    pools: [{ id: ID }],
-    provider: "amphora",
-    flavor_id: ID,
-    vip_qos_policy_id: null,
-    availability_zone: "default_az",
-    lvs_tcp_timeout: 300,
-    lvs_tcpfin_timeout: 120,
-    lvs_udp_timeout: 300,
-  },
-  listener: {
-    ...owned,
-    ...tls,
-    description: "",
-    protocol: "HTTP",
-    protocol_port: 80,
-    connection_limit: -1,
-    default_tls_container_ref: null,
-    sni_container_refs: [],
-    default_pool_id: null,
-    l7policies: [],
-    insert_headers: {},
-    loadbalancers: [{ id: ID }],
-    timeout_client_data: 50_000,
-    timeout_member_connect: 5000,
-    timeout_member_data: 50_000,
-    timeout_tcp_inspect: 0,
-    client_ca_tls_container_ref: null,
-    client_authentication: "NONE",
-    client_crl_container_ref: null,
-    allowed_cidrs: null,
-    redirect_listener_id: null,
-  },
-  pool: {
-    ...owned,
-    ...tls,
-    description: "demo pool create test.",
-    protocol: "HTTP",
-    lb_algorithm: "ROUND_ROBIN",
-    session_persistence: null,
-    loadbalancers: [{ id: ID }],
-    listeners: [{ id: ID }],
-    l7policies: [],
-    healthmonitor_id: ID,
-    members: [{ id: ID }],
-    tls_container_ref: null,
-    ca_tls_container_ref: null,
-    crl_container_ref: null,
-    tls_enabled: false,
-  },
-  member: {
-    ...owned,
-    address: "192.168.0.22",
-    protocol_port: 80,
-    weight: 2,
-    backup: false,
-    subnet_id: null,
-    monitor_address: null,
-    monitor_port: 80,
-  },
-  healthmonitor: {
-    ...owned,
-    type: "HTTP",
-    delay: 3,
-    timeout: 4,
-    max_retries: 3,
-    max_retries_down: 3,
-    http_method: "GET",
-    url_path: "/",
-    expected_codes: "200",
-    pools: [{ id: ID }],
-    http_version: null,
-    domain_name: null,
-  },
-} as const;
+const printed: readonly Printed[] = parse(readFileSync(join(import.meta.dirname, "reference-examples.yaml"), "utf8"));
 
-/** Statistics of load balancers and of listeners. */
-export const STATS = { bytes_in: 344, bytes_out: 3988, active_connections: 0, total_connections: 4, request_errors: 0 };
+export const EXAMPLES: readonly Example[] = printed.map(({ operation, call, body, code, answer }) => {
+  const [method = ""] = operation.split(" ");
+  const [given = "", sent] = /-d\s+'(.*)'/.exec(call) ?? [];
+  const url = /http:\/\/[^/]+(\/[^\s"]+)/.exec(call.replace(given, ""))?.[1];
+  if (url === undefined) throw new Error(`${operation}: the call has no URL`);
+  const bodies: Json[] = sent === undefined ? [] : [JSON.parse(sent)];
+  if (body !== undefined) bodies.push(body);
+  return { operation, method, path: url, bodies, code, answer: answer ?? null };
+});
 
-/** What an object lacks of what the reference shows, or has of another kind. Null goes for any kind. */
+export function example(operation: string): Example {
+  const found = EXAMPLES.find((each) => each.operation === operation);
+  if (found === undefined) throw new Error(`the reference has no example of ${operation}`);
+  return found;
+}
+
+/** What stands in a path for something that there is: a UUID, or a zone's name. */
+const NAMED = /\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|test_az)(?=\/|\?|$)/g;
+
+/** The example's path with ids in the places of its own. @throws when it has more of them than ids are known */
+export function pathWith({ operation, path }: Example, ids: Ids): string {
+  const names = [...operation.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => name);
+  const replaced = path.replace(NAMED, () => `/${ids[names.shift() ?? ""] ?? fail(operation)}`);
+  return replaced.replace(/(?<=[?&](\w+_id)=)[^&]+/, (value, name) => ids[name] ?? value);
+}
+
+function fail(operation: string): never {
+  throw new Error(`${operation}: there is no id for its path`);
+}
+
+/** The body with ids in the places of its own. */
+export function bodyWith(body: Json, ids: Ids): Json {
+  return Object.fromEntries(
+    Object.entries(body).map(([key, value]) => [
+      key,
+      isObject(value) ? bodyWith(value, ids) : (ids[key] ?? (key in ids ? null : value)),
+    ]),
+  );
+}
+
+/** What an answer lacks of what the reference shows, or has of another kind. Null goes for any kind. */
+export function answerProblems(found: Json, shown: Json): string[] {
+  return Object.entries(shown).flatMap(([root, value]) => {
+    const there = found[root];
+    if (isObject(value)) return isObject(there) ? differences(there, value) : [`there is no object ${root}`];
+    if (!Array.isArray(there)) return [`there is no list ${root}`];
+    const [first] = Array.isArray(value) ? value : [];
+    if (!isObject(first)) return [];
+    if (there.length === 0) return [`the list ${root} is empty`];
+    return there.flatMap((each) => (isObject(each) ? differences(each, first) : [`${root} holds no objects`]));
+  });
+}
+
+/** The same for one object. */
 export function differences(found: Json, shown: Json): string[] {
   return Object.entries(shown).flatMap(([key, example]) => {
     if (!Object.hasOwn(found, key)) return [`${key} is missing`];
@@ -116,6 +91,32 @@ export function differences(found: Json, shown: Json): string[] {
     if (value === null || example === null || kind(value) === kind(example)) return [];
     return [`${key} is ${kind(value)}, not ${kind(example)}`];
   });
+}
+
+/** Values that the reference's answer repeats from its request, and this one does not; or gives otherwise than the reference. */
+export function unlikeSent(answer: Json, sent: Json, { answer: shown, bodies }: Example): string[] {
+  return Object.entries(sent).flatMap(([root, values]) => {
+    const { [root]: alone, [`${root}s`]: list } = shown ?? {};
+    const [there, example] = [answer[root], alone ?? (Array.isArray(list) ? list[0] : undefined)];
+    if (!isObject(values) || !isObject(there) || !isObject(example)) return [`there is no object ${root}`];
+    return Object.entries(values).flatMap(([key, value]) => {
+      // an empty text is where the reference shows none
+      if (!Object.hasOwn(example, key) || example[key] === "") return [];
+      const repeats = bodies.some(({ [root]: body }) => isObject(body) && same(example[key], body[key]));
+      const wanted = repeats ? value : example[key];
+      return same(there[key], wanted) ? [] : [`${key} is ${JSON.stringify(there[key])}, not ${JSON.stringify(wanted)}`];
+    });
+  });
+}
+
+/** An object, and JSON text of it, are the same. */
+function same(one: unknown, other: unknown): boolean {
+  return canonical(one) === canonical(other);
+}
+
+function canonical(value: unknown): string {
+  if (typeof value !== "string" || !value.startsWith("{")) return JSON.stringify(value) ?? "";
+  return JSON.stringify(JSON.parse(value));
 }
 
 function kind(value: unknown): string {

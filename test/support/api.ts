@@ -1,15 +1,22 @@
 /** The controller's REST API, spoken to over HTTP, without the data plane behind it. */
+import { randomBytes } from "node:crypto";
 import pino from "pino";
 import { createApp } from "../../controller/api/app.ts";
 import { Engine } from "../../controller/api/engine.ts";
+import type { Defaults } from "../../controller/api/placement.ts";
 import { createRouter } from "../../controller/api/routes.ts";
 import { ApiServer } from "../../controller/api/server.ts";
+import { CertificateReader } from "../../controller/certificates/reader.ts";
+import { Tls } from "../../controller/certificates/tls.ts";
 import { StaticIdentity } from "../../controller/drivers/identity.ts";
 import { LocalNetwork } from "../../controller/drivers/local/network.ts";
+import { LocalSecrets } from "../../controller/drivers/local/secrets.ts";
 import { declareSubnet, Subnets } from "../../controller/drivers/local/subnets.ts";
 import { loadBalancer } from "../../controller/model/load-balancer.ts";
 import { type Member, member } from "../../controller/model/member.ts";
 import { pool } from "../../controller/model/pool.ts";
+import { RegularExpressions } from "../../controller/regular-expressions.ts";
+import { KEY_BYTES, Vault } from "../../controller/secrets/vault.ts";
 import type { Store, StoreOptions } from "../../controller/store/database.ts";
 import type { QuotaDefaults } from "../../controller/store/quotas.ts";
 import { Settling } from "../../controller/store/settling.ts";
@@ -67,6 +74,8 @@ export interface ApiOptions extends StoreOptions {
   readonly settles?: boolean;
   readonly network?: LocalNetwork;
   readonly quotas?: Partial<QuotaDefaults>;
+  /** what load balancers are made with, and where, unless they say so themselves */
+  readonly defaults?: Partial<Defaults>;
 }
 
 const UNLIMITED_QUOTAS: QuotaDefaults = {
@@ -79,16 +88,23 @@ const UNLIMITED_QUOTAS: QuotaDefaults = {
   l7rule: -1,
 };
 
+export const COMPUTE_FLAVORS = ["601", "602", "603", "604", "605"];
+
 /** Every file of tests runs in a network of its own. */
 let port = 9876;
 
 /** The API on a fresh database. It is gone when the test has ended. */
 export async function startApi(t: Teardown, database: TestDatabase, options: ApiOptions = {}): Promise<TestApi> {
-  const { settleWait = 20_000, settles = true, network = addressesOf(), quotas: limits, ...storeOptions } = options;
+  const { settleWait = 20_000, settles = true, network = addressesOf(), ...rest } = options;
+  const { quotas: limits, defaults: chosen, ...storeOptions } = rest;
   const store = await database.open(t, storeOptions);
   const settling = new Settling();
   const quotas = { ...UNLIMITED_QUOTAS, ...limits };
-  const defaults = { flavorId: null, availabilityZone: null };
+  const defaults = { flavorId: null, availabilityZone: null, ...chosen };
+  const log = pino({ level: "error" }, pino.destination(2));
+  const vault = new Vault(randomBytes(KEY_BYTES));
+  const tls = new Tls(new LocalSecrets(store, vault), new CertificateReader());
+  t.teardown(() => tls.close());
   const engine = new Engine({
     store,
     network,
@@ -96,16 +112,16 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
     settleWait,
     quotas,
     defaults,
-    computeFlavors: ["601", "602", "603", "604", "605"],
+    computeFlavors: COMPUTE_FLAVORS,
+    services: { tls, regularExpressions: new RegularExpressions("/usr/sbin/haproxy", log) },
   });
   const server = new ApiServer();
   const at = port++;
   await server.listen("127.0.0.1", at);
   t.teardown(() => server.close());
-  const log = pino({ level: "error" }, pino.destination(2));
-  const router = createRouter(engine);
+  const router = createRouter(engine, { vault, tls });
   server.serve(createApp(new StaticIdentity(CALLERS), router, log).callback());
-  const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling), router);
+  const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling), router, vault);
   if (settles) api.reconciler.settleFromNowOn();
   t.teardown(() => api.reconciler.stop());
   return api;
@@ -115,10 +131,12 @@ export class TestApi {
   readonly base: string;
   readonly store: Store;
   readonly reconciler: StandIn;
+  readonly vault: Vault;
   readonly #router: ReturnType<typeof createRouter>;
 
-  constructor(base: string, store: Store, reconciler: StandIn, router: ReturnType<typeof createRouter>) {
+  constructor(base: string, store: Store, reconciler: StandIn, router: ReturnType<typeof createRouter>, vault: Vault) {
     this.#router = router;
+    this.vault = vault;
     this.base = base;
     this.store = store;
     this.reconciler = reconciler;

@@ -1,23 +1,32 @@
 /** HAProxy's own opinion of a configuration, and a reader of its language for checks that need no HAProxy. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
+import { writeFiles } from "../../agent/files.ts";
+import { layoutIn } from "../../templates/layout.ts";
+import { HAPROXY_CFG, render, targetOf } from "../../templates/render.ts";
+import type { AmphoraSpec } from "../../templates/spec.ts";
 
 /**
- * Has the installed HAProxy read a configuration (`haproxy -c`).
- * @returns whether it takes it, and its alerts and warnings; that the server state file is missing is none
+ * Has HAProxy read what a spec renders to (`haproxy -c`).
+ * @returns whether it takes it, its alerts and warnings (that the server state file is missing is none), and the text
  */
-export async function haproxyCheck(config: string): Promise<{ readonly valid: boolean; readonly said: string[] }> {
+export async function haproxyCheck(
+  spec: AmphoraSpec,
+  haproxy = "haproxy",
+): Promise<{ readonly valid: boolean; readonly said: string[]; readonly config: string }> {
   const folder = await mkdtemp(join(tmpdir(), "amphora-check-"));
   try {
-    const file = join(folder, "haproxy.cfg");
-    await writeFile(file, config);
-    const { exitCode, stderr } = await execa("haproxy", ["-c", "-f", file], { reject: false, stdin: "ignore" });
+    const layout = layoutIn(folder, folder);
+    const files = render(spec, layout);
+    await writeFiles(files, layout);
+    const args = ["-c", "-f", targetOf(HAPROXY_CFG, layout)];
+    const { exitCode, stderr } = await execa(haproxy, args, { reject: false, stdin: "ignore" });
     const said = stderr
       .split("\n")
       .filter((line) => /^\[(ALERT|WARNING)\]/.test(line) && !line.includes("server state file"));
-    return { valid: exitCode === 0, said };
+    return { valid: exitCode === 0, said, config: files.get(HAPROXY_CFG)?.content ?? "" };
   } finally {
     await rm(folder, { recursive: true });
   }

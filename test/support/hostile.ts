@@ -1,6 +1,7 @@
 /** Specs in which one string, at any place where a spec holds one, was typed by somebody who means harm. */
 import fc from "fast-check";
 import { parseSpec } from "../../templates/spec.ts";
+import { CERTIFICATE, CLIENT_CA, CLIENT_CRL } from "./arbitrary.ts";
 import { idOf, listener, member, monitor, pool, specInput } from "./specs.ts";
 
 /** What means something to HAProxy, a shell, a template, a terminal or a parser. */
@@ -41,6 +42,23 @@ const HARMFUL = [
   "__proto__",
 ];
 
+const RULES = [
+  { type: "HOST_NAME", compare_type: "EQUAL_TO", value: "www.example.com" },
+  { type: "PATH", compare_type: "STARTS_WITH", value: "/api" },
+  { type: "FILE_TYPE", compare_type: "EQUAL_TO", value: "jpg" },
+  { type: "HEADER", key: "X-Tenant", compare_type: "CONTAINS", value: "a" },
+  { type: "COOKIE", key: "who", compare_type: "ENDS_WITH", value: "b" },
+  { type: "SSL_DN_FIELD", key: "CN", compare_type: "EQUAL_TO", value: "alice" },
+  { type: "SSL_VERIFY_RESULT", compare_type: "EQUAL_TO", value: "18" },
+] as const;
+
+const policy = (number: number, fields: object) => ({
+  id: idOf("policy", number),
+  rules: RULES.map((rule, i) => ({ id: idOf("rule", number * 10 + i), ...rule })),
+  action: "REJECT" as const,
+  ...fields,
+});
+
 /** Holds every string field that there is; all hostile specs are made from it. */
 export const HARMLESS = parseSpec(
   specInput({
@@ -52,13 +70,49 @@ export const HARMLESS = parseSpec(
         routes: [{ destination: "0.0.0.0/0", via: "10.77.0.1" }],
       },
     ],
-    listeners: [listener(1), listener(2, { default_pool_id: idOf("pool", 2) })],
+    certificates: [CERTIFICATE],
+    listeners: [
+      listener(1, {
+        allowed_cidrs: ["10.0.0.0/8", "2001:db8::/32"],
+        l7policies: [
+          policy(1, { action: "REDIRECT_TO_POOL", redirect_pool_id: idOf("pool", 2) }),
+          policy(2, { action: "REDIRECT_TO_URL", redirect_url: "https://example.com/a?b=c" }),
+          policy(3, { action: "REDIRECT_PREFIX", redirect_prefix: "https://example.org" }),
+          policy(4, {}),
+        ],
+      }),
+      listener(2, { default_pool_id: idOf("pool", 2) }),
+      listener(3, {
+        protocol: "TERMINATED_HTTPS",
+        insert_headers: ["X-Forwarded-For", "X-SSL-Client-Verify", "X-SSL-Client-CN"],
+        tls: {
+          certificate_ids: [CERTIFICATE.id],
+          client_authentication: "OPTIONAL",
+          client_ca: CLIENT_CA,
+          client_crl: CLIENT_CRL,
+          hsts_max_age: 5,
+          ciphers: "TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256",
+          versions: ["TLSv1.2", "TLSv1.3"],
+          alpn_protocols: ["h2", "http/1.1"],
+        },
+        l7policies: [policy(5, {})],
+      }),
+      listener(4, { redirect_listener_id: idOf("listener", 3) }),
+    ],
     pools: [
       pool(1, [member(1, { monitor_address: "10.77.0.99" }), member(2, { address: "fd77::22" })], {
         health_monitor: monitor({ domain_name: "www.example.com", expected_codes: "200-204" }),
+        session_persistence: { type: "APP_COOKIE", cookie_name: "JSESSIONID" },
+        tls: {
+          certificate_id: CERTIFICATE.id,
+          ca: CLIENT_CA,
+          crl: CLIENT_CRL,
+          ciphers: "ECDHE-RSA-AES128-GCM-SHA256:HIGH",
+        },
       }),
       pool(2, [member(3, { monitor_address: "fd77::99" })], {
         health_monitor: monitor({ id: idOf("monitor", 2), http_version: 1.1 }),
+        session_persistence: { type: "SOURCE_IP", persistence_granularity: "255.255.255.0" },
       }),
     ],
   }),

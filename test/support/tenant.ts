@@ -2,7 +2,6 @@
 import { createServer, type IncomingMessage, request, type Server } from "node:http";
 import { connect, type Socket } from "node:net";
 import { execa } from "execa";
-import type { Test } from "tap";
 import type { AmphoraSpecInput } from "../../templates/spec.ts";
 import { eventually, type TestAgent } from "./agent.ts";
 import type { Scope } from "./scope.ts";
@@ -140,7 +139,7 @@ export class OpenConnection {
     });
   }
 
-  static async open(t: Test, address = VIP, port = 80): Promise<OpenConnection> {
+  static async open(t: Scope, address = VIP, port = 80): Promise<OpenConnection> {
     const socket = connect(port, address);
     t.teardown(() => socket.destroy());
     await new Promise<void>((resolve, reject) => {

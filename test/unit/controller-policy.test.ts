@@ -2,18 +2,23 @@
 import t from "tap";
 import { type Action, authorize, mayEverywhere } from "../../controller/api/policy.ts";
 
-const ACTIONS: readonly Action[] = ["read", "write", "read-quota", "write-quota", "administer"];
+const SECRETS = ["read-secrets", "write-secrets"] as const;
+const ACTIONS: readonly Action[] = ["read", "write", ...SECRETS, "read-quota", "write-quota", "administer"];
+/** Secrets are for those of the project alone. */
+const EVERYWHERE = ACTIONS.filter((action) => !action.endsWith("-secrets"));
 
 /** Role -> what it allows in the caller's own project, and everywhere. */
 const TABLE: Readonly<Record<string, { own: readonly Action[]; everywhere: readonly Action[] }>> = {
-  admin: { own: ACTIONS, everywhere: ACTIONS },
-  "load-balancer_admin": { own: ACTIONS, everywhere: ACTIONS },
-  "load-balancer_member": { own: ["read", "write", "read-quota"], everywhere: [] },
-  "load-balancer_observer": { own: ["read", "read-quota"], everywhere: [] },
-  reader: { own: ["read", "read-quota"], everywhere: [] },
+  admin: { own: ACTIONS, everywhere: EVERYWHERE },
+  "load-balancer_admin": { own: ACTIONS, everywhere: EVERYWHERE },
+  "load-balancer_member": { own: ["read", "write", ...SECRETS, "read-quota"], everywhere: [] },
+  "load-balancer_observer": { own: ["read", "read-secrets", "read-quota"], everywhere: [] },
+  reader: { own: ["read", "read-secrets", "read-quota"], everywhere: [] },
   "load-balancer_global_observer": { own: ["read", "read-quota"], everywhere: ["read", "read-quota"] },
   "load-balancer_quota_admin": { own: ["read-quota", "write-quota"], everywhere: ["read-quota", "write-quota"] },
-  member: { own: [], everywhere: [] },
+  member: { own: SECRETS, everywhere: [] },
+  creator: { own: SECRETS, everywhere: [] },
+  observer: { own: ["read-secrets"], everywhere: [] },
   Admin: { own: [], everywhere: [] },
   "admin ": { own: [], everywhere: [] },
   "": { own: [], everywhere: [] },

@@ -15,6 +15,20 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   "data-dir": ["", "x".repeat(256)],
   "admin-token": ["a b", "ä", "a\n", "x".repeat(513)],
   "admin-project": ["", "a b", "x".repeat(65)],
+  "tokens-file": ["x".repeat(256), 1],
+  identity: ["none", "Keystone", ""],
+  keystone: [
+    "https://keystone.example.org/v3",
+    { "auth-url": "keystone.example.org" },
+    { "auth-url": "ftp://keystone.example.org" },
+    { "auth-url": "https://user:password@keystone.example.org" },
+    { "auth-url": "https://keystone.example.org/v3?a=b" },
+    { "auth-url": "https://keystone.example.org/v3#a" },
+    { username: "" },
+    { password: "secret" },
+    { "cache-s": -1 },
+    { "cache-s": 3601 },
+  ],
   demo: ["yes", 1],
   subnet: ["", "10.77.0.0", "10.77.0.1/24", "10.77.0.0/33", "2001:db8::1/64", "10.77.0.0/24/24"],
   subnets: ["10.77.0.0/24", [{ id: "x", cidr: "10.0.0.0/24" }]],
@@ -28,6 +42,9 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   network: ["openstack", ""],
   "compute-dir": ["x".repeat(256), 1],
   "authority-dir": ["x".repeat(256), 1],
+  secrets: ["barbican", ""],
+  "secrets-key-file": ["x".repeat(256), 1],
+  haproxy: ["", "x".repeat(256)],
   "management-network": ["127.77.0.1/16", "x"],
   "heartbeat-listen": ["", "localhost"],
   "heartbeat-port": [0, 65_536],
@@ -48,6 +65,9 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   "log-level": ["loud", "INFO", ""],
 };
 
+/** What may be given without any of its parts. */
+const EACH_HAS_A_DEFAULT = ["quotas", "keystone"];
+
 t.test("without any setting, everything has its default", async (t) => {
   const settings = checkSettings({});
   for (const [name, { default: byDefault }] of Object.entries(SETTINGS)) {
@@ -61,7 +81,7 @@ t.test("without any setting, everything has its default", async (t) => {
 t.test("a value that a setting can't have is told with the setting's name", async (t) => {
   for (const name of NAMES) {
     t.ok(WRONG[name], `there are wrong values for ${name}`);
-    for (const value of [...(WRONG[name] ?? []), null, ...(name === "quotas" ? [] : [{}]), [[]]]) {
+    for (const value of [...(WRONG[name] ?? []), null, ...(EACH_HAS_A_DEFAULT.includes(name) ? [] : [{}]), [[]]]) {
       const message = problem({ [name]: value });
       t.ok(message.startsWith(`${name}:`) || message.startsWith(`${name}.`), `${JSON.stringify(value)}: ${message}`);
     }

@@ -1,28 +1,15 @@
 /** What an amphora is told is what the store says: every attribute that a spec has, under its name. */
-import { randomUUID } from "node:crypto";
 import t from "tap";
-import { type Standing, specOf, VIP_INTERFACE } from "../../controller/amphorae/spec.ts";
-import type { Port } from "../../controller/drivers/network.ts";
-import type { Amphora } from "../../controller/model/amphora.ts";
+import { specOf, VIP_INTERFACE } from "../../controller/amphorae/spec.ts";
 import type { Tree } from "../../controller/store/tree.ts";
 import { parseSpec } from "../../templates/spec.ts";
+import { alone, PORT } from "../support/standing.ts";
 import { aHealthMonitor, aListener, aLoadBalancer, aMember, anAmphora, aPool } from "../support/tree.ts";
-
-const port: Port = {
-  id: randomUUID(),
-  network_id: randomUUID(),
-  subnet_id: randomUUID(),
-  address: "10.77.0.7",
-  prefix_length: 24,
-  gateway: "10.77.0.1",
-  mac: "fa:00:00:00:00:01",
-  mtu: 1400,
-};
 
 t.test("a load balancer without parts is its address, its place and its revision", async (t) => {
   const loadBalancer = aLoadBalancer({ revision: 7, vip_address: "10.77.0.5", admin_state_up: false });
   const amphora = anAmphora(loadBalancer);
-  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, standing(amphora)));
+  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, alone(amphora)));
   t.strictSame(spec, {
     revision: 7,
     amphora_id: amphora.id,
@@ -52,14 +39,16 @@ t.test("a load balancer without parts is its address, its place and its revision
 
 t.test("on an IPv6 subnet, the way out is the IPv6 one", async (t) => {
   const loadBalancer = aLoadBalancer({ vip_address: "2001:db8::5" });
-  const six = { ...port, address: "2001:db8::7", prefix_length: 64, gateway: "2001:db8::1" };
-  const spec = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, standing(anAmphora(loadBalancer), six)));
+  const six = { ...PORT, address: "2001:db8::7", prefix_length: 64, gateway: "2001:db8::1" };
+  const spec = parseSpec(
+    specOf({ loadBalancer, listeners: [], pools: [] }, alone(anAmphora(loadBalancer), { port: six })),
+  );
   t.match(spec.interfaces, [{ addresses: ["2001:db8::7/64"], routes: [{ destination: "::/0", via: "2001:db8::1" }] }]);
 });
 
 t.test("every part says all that it has to say", async (t) => {
   const { tree, rows } = aTree();
-  const spec = parseSpec(specOf(tree, standing(anAmphora(tree.loadBalancer))));
+  const spec = parseSpec(specOf(tree, alone(anAmphora(tree.loadBalancer))));
   t.match(spec.listeners, [pick(rows.listener, Object.keys(spec.listeners[0] ?? {}))]);
   const [pool] = spec.pools;
   t.equal(spec.pools.length, 1);
@@ -75,10 +64,10 @@ t.test("a health monitor without HTTP says nothing of HTTP", async (t) => {
   const nothing = { http_method: null, http_version: null, url_path: null, expected_codes: null, domain_name: null };
   const healthMonitor = { ...rows.monitor, type: "TCP" as const, ...nothing };
   const bare: Tree = { ...tree, pools: [{ pool: rows.pool, members: [], healthMonitor }] };
-  const [pool] = parseSpec(specOf(bare, standing(anAmphora(tree.loadBalancer)))).pools;
+  const [pool] = parseSpec(specOf(bare, alone(anAmphora(tree.loadBalancer)))).pools;
   t.match(pool?.health_monitor, { type: "TCP", http_method: "GET", url_path: "/", expected_codes: "200" });
   const silent: Tree = { ...tree, pools: [{ pool: rows.pool, members: [], healthMonitor: null }] };
-  t.equal(specOf(silent, standing(anAmphora(tree.loadBalancer))).pools?.[0]?.health_monitor, null);
+  t.equal(specOf(silent, alone(anAmphora(tree.loadBalancer))).pools?.[0]?.health_monitor, null);
 });
 
 /** Rows in which nothing has its default. */
@@ -121,19 +110,6 @@ function aTree() {
   const pools = [{ pool, members: [member], healthMonitor: monitor }];
   const tree: Tree = { loadBalancer, listeners: [{ listener, policies: [] }], pools };
   return { tree, rows: { listener, pool, member, monitor } };
-}
-
-function standing(amphora: Amphora, own = port): Standing {
-  const group = [{ amphora, port: own }];
-  return {
-    amphora,
-    ports: [own],
-    group,
-    standby: false,
-    topology: "SINGLE",
-    advertIntervalMs: 200,
-    forwarding: "DIRECT",
-  };
 }
 
 function pick(row: object, names: readonly string[]): Record<string, unknown> {

@@ -1,9 +1,10 @@
 /** Nothing that a tenant types becomes a directive: a string is refused, or it is one word where one word stood. */
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import t from "tap";
 import { backendName } from "../../templates/haproxy/names.ts";
 import { HAPROXY_CFG, render } from "../../templates/render.ts";
-import { type AmphoraSpec, parseSpec, SpecError } from "../../templates/spec.ts";
+import { type AmphoraSpec, type L7PolicySpec, type ListenerSpec, parseSpec, SpecError } from "../../templates/spec.ts";
 import { arbitrarySpec } from "../support/arbitrary.ts";
 import { readConfig, readWords, type Section } from "../support/haproxy.ts";
 import { HARMLESS, hostileSpec } from "../support/hostile.ts";
@@ -22,14 +23,14 @@ t.test("a hostile string is refused, or changes nothing but the word that it is"
       }
       taken.add(path);
       const config = configOf(parsed);
-      return (
-        shapeOf(config) === shapeOf(harmless) && differences(harmless, config).every((word) => word.includes(text))
-      );
+      return shapeOf(config) === shapeOf(harmless) && differences(harmless, config).every((word) => holds(word, text));
     }),
     { numRuns: 10_000 },
   );
   t.ok(refused > 1000, "many were refused");
-  t.ok(taken.has("pools.0.health_monitor.url_path"), "some were taken");
+  for (const path of ["pools.0.health_monitor.url_path", "listeners.0.l7policies.0.rules.3.value"]) {
+    t.ok(taken.has(path), `some were taken at ${path}`);
+  }
 });
 
 t.test("a check's path reaches HAProxy as it was typed", async () => {
@@ -52,24 +53,63 @@ t.test("whatever the spec, there are its listeners' and pools' sections and no o
   fc.assert(
     fc.property(arbitrarySpec, (one) => {
       const [head, rest] = [configOf(one).slice(0, fixed.length), configOf(one).slice(fixed.length)];
-      const listeners = one.listeners.filter(({ admin_state_up }) => one.admin_state_up && admin_state_up);
-      const used = new Set(
-        listeners.flatMap((each) => {
-          const pool = one.pools.find(({ id, admin_state_up }) => id === each.default_pool_id && admin_state_up);
-          return pool === undefined ? [] : backendName(pool, each);
+      const backends = new Set(
+        listenersOf(one).flatMap((each) => {
+          const ids = [...policiesOf(each).map(({ redirect_pool_id }) => redirect_pool_id), each.default_pool_id];
+          const pools = ids.map((id) => one.pools.find((pool) => pool.id === id && pool.admin_state_up));
+          return pools.flatMap((pool) => (pool === undefined ? [] : backendName(pool, each)));
         }),
       );
-      const wanted = [...listeners.map(({ id }) => `frontend ${id}`), ...[...used].map((name) => `backend ${name}`)];
+      const wanted = [
+        ...listenersOf(one).map(({ id }) => `frontend ${id}`),
+        ...[...backends].map((name) => `backend ${name}`),
+      ];
       const servers = rest.flatMap(({ lines }) => lines.filter(([keyword]) => keyword === "server"));
       const members = one.pools.reduce(
-        (sum, pool) => sum + pool.members.length * [...used].filter((name) => name.startsWith(pool.id)).length,
+        (sum, pool) => sum + pool.members.length * [...backends].filter((name) => name.startsWith(pool.id)).length,
         0,
       );
       return (
-        JSON.stringify(head) === JSON.stringify(fixed) &&
-        JSON.stringify(rest.map(({ kind, name }) => `${kind} ${name}`)) === JSON.stringify(wanted) &&
+        isDeepStrictEqual(head, fixed) &&
+        isDeepStrictEqual(rest.map(({ kind, name }) => `${kind} ${name}`).sort(), wanted.sort()) &&
         servers.length === members
       );
+    }),
+  );
+});
+
+t.test("whatever the spec, a section holds the directives that its part asks for and no others", async () => {
+  fc.assert(
+    fc.property(arbitrarySpec, (one) => {
+      for (const { kind, name, lines } of configOf(one).slice(FIXED_SECTIONS)) {
+        const unknown = lines.filter(([keyword = ""]) => !DIRECTIVES[kind]?.includes(keyword));
+        if (unknown.length > 0) throw new Error(`${kind} ${name}: ${unknown.join("; ")}`);
+      }
+      return listenersOf(one).every((listener) => {
+        const lines = configOf(one).find(({ name }) => name === listener.id)?.lines ?? [];
+        const rules = policiesOf(listener).flatMap((policy) => policy.rules.filter((rule) => rule.admin_state_up));
+        const isRule = (word: string) => /^!?9{8}-/.test(word);
+        const tests = new Set(lines.flatMap(([keyword, id = ""]) => (keyword === "acl" && isRule(id) ? [id] : [])));
+        const decisions = lines.filter((words) => words[0] === "http-request" && words.some(isRule));
+        const counts = {
+          bind: one.vips.length,
+          "http-after-response": listener.tls !== null && listener.tls.hsts_max_age !== null ? 1 : 0,
+          maxconn: listener.connection_limit > 0 ? 1 : 0,
+          use_backend: decisions.some((words) => words[1] === "set-var(txn.backend)") ? 1 : 0,
+        };
+        return (
+          isDeepStrictEqual([...tests].sort(), rules.map(({ id }) => id).sort()) &&
+          isDeepStrictEqual(
+            decisions.map((words) => words.filter(isRule).map((word) => word.replace("!", ""))),
+            policiesOf(listener).map((policy) =>
+              policy.rules.filter((rule) => rule.admin_state_up).map(({ id }) => id),
+            ),
+          ) &&
+          Object.entries(counts).every(
+            ([keyword, count]) => lines.filter((words) => words[0] === keyword).length === count,
+          )
+        );
+      });
     }),
   );
 });
@@ -82,6 +122,30 @@ t.test("the reader of these tests reads as HAProxy does", async (t) => {
   t.throws(() => readConfig("server a 10.0.0.1:80\nbackend x\n"), "a line outside any section");
 });
 
+/** global, defaults, the agent's own frontend, peers */
+const FIXED_SECTIONS = 4;
+const DIRECTIVES: Readonly<Record<string, readonly string[]>> = {
+  frontend: [
+    ...["mode", "bind", "maxconn", "timeout", "option", "acl", "tcp-request", "http-request", "http-after-response"],
+    ...["use_backend", "default_backend"],
+  ],
+  backend: [
+    ...["mode", "balance", "hash-type", "cookie", "dynamic-cookie-key", "stick-table", "stick", "timeout", "option"],
+    ...["http-request", "retry-on", "http-check", "tcp-check", "default-server", "server"],
+  ],
+};
+
+/** What is in force, without the help of what is tested here. */
+function listenersOf(one: AmphoraSpec): ListenerSpec[] {
+  return one.listeners.filter(({ admin_state_up }) => one.admin_state_up && admin_state_up);
+}
+
+function policiesOf(listener: ListenerSpec): L7PolicySpec[] {
+  return listener.l7policies.filter(
+    ({ admin_state_up, rules }) => admin_state_up && rules.some((rule) => rule.admin_state_up),
+  );
+}
+
 function configOf(one: AmphoraSpec): Section[] {
   return readConfig(render(one).get(HAPROXY_CFG)?.content ?? "");
 }
@@ -93,6 +157,11 @@ function parsedOrNull(document: unknown): AmphoraSpec | null {
     if (error instanceof SpecError) return null;
     throw error;
   }
+}
+
+/** Whether a text stands in a word as it is, or as HAProxy's log format has it, where a percent sign is written twice. */
+function holds(word: string, text: string): boolean {
+  return word.includes(text) || word.includes(text.replaceAll("%", "%%"));
 }
 
 /** Everything but the words themselves: how many lines in which sections, and how many words in each. */

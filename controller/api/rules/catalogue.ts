@@ -4,8 +4,8 @@ import { availabilityZoneProfile } from "../../model/availability-zone-profile.t
 import { flavor } from "../../model/flavor.ts";
 import { flavorData, flavorProfile } from "../../model/flavor-profile.ts";
 import type { Resource } from "../../model/resource.ts";
-import type { Trx } from "../../store/database.ts";
-import { findRow } from "../../store/rows.ts";
+import type { Store, Trx } from "../../store/database.ts";
+import { lockRow } from "../../store/rows.ts";
 import type { CatalogueRules } from "../catalogue.ts";
 import { invalidField } from "../errors.ts";
 
@@ -14,7 +14,7 @@ export const flavorRules: CatalogueRules = {
   path: "/flavors",
   isPublic: true,
   usedBy: { table: "load_balancers", column: "flavor_id" },
-  check: (trx, { flavor_profile_id }) => requireProfile(trx, flavorProfile, "flavor_profile_id", flavor_profile_id),
+  check: (store, trx, { flavor_profile_id: id }) => holdProfile(store, trx, flavorProfile, "flavor_profile_id", id),
 };
 
 /** @param computeFlavors the sizes of amphorae that the deployment has */
@@ -25,7 +25,7 @@ export function flavorProfileRules(computeFlavors: readonly string[]): Catalogue
     isPublic: false,
     usedBy: { table: "flavors", column: "flavor_profile_id" },
     mutableInUse: ["name"],
-    async check(_trx, { flavor_data }) {
+    async check(_store, _trx, { flavor_data }) {
       const { compute_flavor: size } = flavorData.parse(JSON.parse(String(flavor_data)));
       if (size === undefined || computeFlavors.includes(size)) return;
       throw invalidField("flavor_data.compute_flavor", size, `It must be one of ${computeFlavors.join(", ")}.`);
@@ -38,8 +38,8 @@ export const availabilityZoneRules: CatalogueRules = {
   path: "/availabilityzones",
   isPublic: true,
   usedBy: { table: "load_balancers", column: "availability_zone" },
-  check: (trx, { availability_zone_profile_id: id }) =>
-    requireProfile(trx, availabilityZoneProfile, "availability_zone_profile_id", id),
+  check: (store, trx, { availability_zone_profile_id: id }) =>
+    holdProfile(store, trx, availabilityZoneProfile, "availability_zone_profile_id", id),
 };
 
 export const availabilityZoneProfileRules: CatalogueRules = {
@@ -51,7 +51,7 @@ export const availabilityZoneProfileRules: CatalogueRules = {
   async check() {},
 };
 
-async function requireProfile(trx: Trx, profile: Resource, field: string, id: unknown): Promise<void> {
-  const row = await findRow(trx, profile, String(id));
+async function holdProfile(store: Store, trx: Trx, profile: Resource, field: string, id: unknown): Promise<void> {
+  const row = await lockRow(store, trx, profile, String(id), "share");
   if (row === undefined) throw invalidField(field, id, `${profile.title} ${id} not found.`);
 }

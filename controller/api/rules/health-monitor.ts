@@ -51,17 +51,20 @@ function checked(row: HealthMonitor): HealthMonitor {
   if (row.type === "UDP-CONNECT" && row.delay < SHORTEST_UDP_DELAY) {
     throw invalidField("delay", row.delay, `It must be at least ${SHORTEST_UDP_DELAY} for UDP-CONNECT.`);
   }
-  if (speaksHttp(row.type)) {
-    return {
-      ...row,
-      http_method: row.http_method ?? HTTP_DEFAULTS.http_method,
-      url_path: row.url_path ?? HTTP_DEFAULTS.url_path,
-      expected_codes: row.expected_codes ?? HTTP_DEFAULTS.expected_codes,
-    };
+  if (!speaksHttp(row.type)) {
+    const field = HTTP_ONLY.find((name) => row[name] !== null);
+    if (field === undefined) return row;
+    throw new ApiError(400, `${field} is not a valid option for health monitors of type ${row.type}.`);
   }
-  const field = HTTP_ONLY.find((name) => row[name] !== null);
-  if (field === undefined) return row;
-  throw new ApiError(400, `${field} is not a valid option for health monitors of type ${row.type}.`);
+  if (row.domain_name !== null && row.http_version !== 1.1) {
+    throw invalidField("domain_name", row.domain_name, "It requires http_version 1.1.");
+  }
+  return {
+    ...row,
+    http_method: row.http_method ?? HTTP_DEFAULTS.http_method,
+    url_path: row.url_path ?? HTTP_DEFAULTS.url_path,
+    expected_codes: row.expected_codes ?? HTTP_DEFAULTS.expected_codes,
+  };
 }
 
 export function speaksHttp(type: HealthMonitorType): boolean {

@@ -47,7 +47,8 @@ export const l7policyRules: PartRules<typeof l7policy> = {
   async remove(change, row) {
     const rules = await change.findAll(l7rule, { l7policy_id: row.id });
     if (rules.length > 0) {
-      throw new ApiError(409, `L7Policy ${row.id} has ${rules.length} rules: they must be deleted first.`);
+      const count = rules.length === 1 ? "1 rule" : `${rules.length} rules`;
+      throw new ApiError(409, `L7Policy ${row.id} has ${count}, which must be deleted first.`);
     }
     await closeGap(change, row);
   },

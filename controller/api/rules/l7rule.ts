@@ -15,6 +15,18 @@ export const l7ruleRules: PartRules<typeof l7rule> = {
     return (await requireRow(db, l7policy, l7policy_id)).loadbalancer_id;
   },
 
+  async precheck(values, { services, projectId, isGiven }) {
+    const { type, compare_type, key = null, value } = values;
+    if (type === undefined || compare_type !== "REGEX" || value === undefined) return;
+    const rule = { type, compare_type, key, value };
+    const isNew = (["type", "compare_type", "key", "value"] as const).some(isGiven);
+    // what else is wrong is told later
+    if (!isNew || ruleFault(rule) !== null) return;
+    await projectId();
+    const fault = await services.regularExpressions?.fault(rule);
+    if (fault) throw invalidField("value", value, `${fault}.`);
+  },
+
   async create(change, row) {
     await requireStaying(change, l7policy, row.l7policy_id);
     const others = await change.findAll(l7rule, { l7policy_id: row.l7policy_id });

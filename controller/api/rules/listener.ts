@@ -1,10 +1,12 @@
 import { INSERT_HEADERS, isHttp, TRANSPORTS } from "../../../templates/fields.ts";
 import { l7policy } from "../../model/l7policy.ts";
 import { type Listener, listener } from "../../model/listener.ts";
+import { usesOfListener } from "../../model/tls-references.ts";
 import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
 import type { PartRules } from "./rules.ts";
 import { checkTarget, relatedIds } from "./shared.ts";
+import { checkCertificates } from "./tls.ts";
 
 /** What a TERMINATED_HTTPS listener has unless it was set (the reference, "tls_ciphers", "tls_versions", "alpn_protocols"). */
 const TLS_DEFAULTS = {
@@ -44,6 +46,12 @@ export const listenerRules: PartRules<typeof listener> = {
 
   async home(_db, given) {
     return given.loadbalancer_id ?? "";
+  },
+
+  async precheck(values, circumstances) {
+    // other protocols may refer to nothing, which is told later
+    if (values.protocol !== "TERMINATED_HTTPS") return;
+    await checkCertificates(usesOfListener(values, ""), circumstances);
   },
 
   async create(change, row) {

@@ -2,14 +2,25 @@ import { isIpvs } from "../../../templates/fields.ts";
 import { persistenceFault } from "../../../templates/spec.ts";
 import { listener } from "../../model/listener.ts";
 import { type Pool, pool } from "../../model/pool.ts";
+import { usesOfPool } from "../../model/tls-references.ts";
 import type { Connection } from "../../store/rows.ts";
 import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
 import type { PartRules } from "./rules.ts";
 import { checkProtocols, relatedIds, requireRow, requireStaying } from "./shared.ts";
+import { checkCertificates } from "./tls.ts";
 
 /** What a pool whose members are spoken to over TLS has unless it was set. */
 const TLS_DEFAULTS = { tls_versions: ["TLSv1.2", "TLSv1.3"] } as const satisfies Partial<Record<keyof Pool, unknown>>;
+/** What says how members are spoken to over TLS; false or null where they are not. */
+const TLS_ATTRIBUTES = [
+  "tls_enabled",
+  "tls_container_ref",
+  "ca_tls_container_ref",
+  "tls_ciphers",
+  "tls_versions",
+  "alpn_protocols",
+] as const satisfies readonly (keyof Pool)[];
 
 export const poolRules: PartRules<typeof pool> = {
   resource: pool,
@@ -18,6 +29,10 @@ export const poolRules: PartRules<typeof pool> = {
     if (given.listener_id) return (await requireRow(db, listener, given.listener_id)).loadbalancer_id;
     if (given.loadbalancer_id) return given.loadbalancer_id;
     throw new ApiError(400, "Must provide at least one of: loadbalancer_id, listener_id");
+  },
+
+  async precheck(values, circumstances) {
+    await checkCertificates(usesOfPool(values, ""), circumstances);
   },
 
   async create(change, row, given) {
@@ -112,14 +127,15 @@ function checked(row: Pool): Pool {
       throw inPersistence(persistence, field, "It is for UDP, SCTP and FORWARD_TCP pools only.");
     }
   }
-  const { tls_enabled, tls_container_ref, ca_tls_container_ref, crl_container_ref } = row;
+  const { ca_tls_container_ref, crl_container_ref } = row;
   if (crl_container_ref !== null && ca_tls_container_ref === null) {
     throw invalidField("crl_container_ref", crl_container_ref, "It requires ca_tls_container_ref.");
   }
-  if (isIpvs(protocol) && (tls_enabled || tls_container_ref !== null || ca_tls_container_ref !== null)) {
-    throw invalidField("tls_enabled", tls_enabled, `The members of a ${protocol} pool can't be spoken to over TLS.`);
+  const given = isIpvs(protocol) ? TLS_ATTRIBUTES.find((name) => row[name]) : undefined;
+  if (given !== undefined) {
+    throw invalidField(given, row[given], `The members of a ${protocol} pool can't be spoken to over TLS.`);
   }
-  return tls_enabled ? { ...row, tls_versions: row.tls_versions ?? [...TLS_DEFAULTS.tls_versions] } : row;
+  return row.tls_enabled ? { ...row, tls_versions: row.tls_versions ?? [...TLS_DEFAULTS.tls_versions] } : row;
 }
 
 function inPersistence(

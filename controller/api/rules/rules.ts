@@ -3,6 +3,7 @@ import type { Attribute } from "../../model/attribute.ts";
 import type { Resource, Row } from "../../model/resource.ts";
 import type { Connection } from "../../store/rows.ts";
 import type { Change, Concerned } from "../change.ts";
+import type { Precheck } from "../services.ts";
 
 /** What a client gave, with defaults; each value has passed its attribute's schema. */
 export type Given<R extends Resource> = {
@@ -15,7 +16,7 @@ export interface PartRules<R extends Resource> {
   /** id of the load balancer that a new object will belong to */
   home(db: Connection, given: Given<R>, parameters: PathParameters): Promise<string>;
   /** checks that take their time, made before anything is locked; @param values as they are to be */
-  precheck?(values: Given<R>): Promise<void>;
+  precheck?(values: Given<R>, circumstances: Precheck): Promise<void>;
   /** checks a new object, and gives the columns that are to be otherwise */
   create(change: Change, row: Row<R>, given: Given<R>): Promise<Partial<Row<R>>>;
   /** carried out once the new row is there */

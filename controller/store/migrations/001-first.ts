@@ -1,4 +1,4 @@
-/** Load balancers and their parts, the amphorae, addresses of the local network, and counters. */
+/** Load balancers and their parts, the amphorae, addresses of the local network, counters, and secrets. */
 import type { CreateTableBuilder, Kysely } from "kysely";
 import type { Dialect } from "../database.ts";
 import type { AnyTables } from "../rows.ts";
@@ -72,6 +72,7 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("lease_until", "bigint")
     .addColumn("failing_since", "bigint")
     .addColumn("attempts", "integer", (column) => column.notNull())
+    .addColumn("tls_state", json)
     .addColumn("failover", "boolean", (column) => column.notNull())
     .execute();
 
@@ -214,6 +215,50 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
   }
   await quotas.execute();
 
+  const secret = (builder: Builder) =>
+    builder
+      .addColumn("id", "text", (column) => column.primaryKey())
+      .addColumn("project_id", "text", (column) => column.notNull())
+      .addColumn("creator_id", "text", (column) => column.notNull())
+      .addColumn("name", "text")
+      .addColumn("acl", "text")
+      .addColumn("created_at", "text", (column) => column.notNull())
+      .addColumn("updated_at", "text", (column) => column.notNull());
+
+  await secret(table("secrets"))
+    .addColumn("secret_type", "text", (column) => column.notNull())
+    .addColumn("algorithm", "text")
+    .addColumn("bit_length", "integer")
+    .addColumn("mode", "text")
+    .addColumn("expiration", "text")
+    .addColumn("content_type", "text")
+    .addColumn("payload", "text")
+    .addColumn("version", "text")
+    .execute();
+
+  await secret(table("secret_containers"))
+    .addColumn("type", "text", (column) => column.notNull())
+    .execute();
+
+  await table("container_secrets")
+    .addColumn("container_id", "text", (column) => column.notNull().references("secret_containers.id"))
+    .addColumn("secret_id", "text", (column) => column.notNull().references("secrets.id"))
+    .addColumn("name", "text", (column) => column.notNull())
+    .addPrimaryKeyConstraint("container_secrets_key", ["container_id", "secret_id", "name"])
+    .execute();
+
+  await table("secret_consumers")
+    .addColumn("id", "text", (column) => column.primaryKey())
+    .addColumn("kind", "text", (column) => column.notNull())
+    .addColumn("used_id", "text", (column) => column.notNull())
+    .addColumn("project_id", "text", (column) => column.notNull())
+    .addColumn("service", "text", (column) => column.notNull())
+    .addColumn("resource_type", "text", (column) => column.notNull())
+    .addColumn("resource", "text", (column) => column.notNull())
+    .addColumn("created_at", "text", (column) => column.notNull())
+    .addUniqueConstraint("secret_consumers_once", ["kind", "used_id", "service", "resource_type", "resource"])
+    .execute();
+
   await table("deployment")
     .addColumn("key", "text", (column) => column.primaryKey())
     .addColumn("value", "text", (column) => column.notNull())
@@ -231,4 +276,6 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
   await index("l7policies", "redirect_pool_id");
   await index("l7rules", "l7policy_id");
   await index("ports", "owner_id");
+  for (const on of ["secrets", "secret_containers"]) await index(on, "project_id");
+  await index("container_secrets", "secret_id");
 }
