@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type Router from "@koa/router";
 import Koa, { type Context, type Next } from "koa";
 import type { Logger } from "pino";
+import { UnavailableError } from "../store/database.ts";
 import { ApiError, errorBody, keyManagerErrorBody } from "./errors.ts";
 import type { Caller, IdentityDriver } from "./identity.ts";
 import { KEY_MANAGER } from "./key-manager/links.ts";
@@ -35,18 +36,17 @@ async function exit(context: Context, next: Next, authUrl: string, log: Logger):
   try {
     await next();
   } catch (error) {
-    const known = error instanceof ApiError;
-    const status = known ? error.status : 500;
+    const known = knownError(error);
+    const { status, message } = known ?? UNKNOWN;
     context.status = status;
     const bodyOf = isKeyManager(context) ? keyManagerErrorBody : errorBody;
-    context.body = bodyOf(
-      status,
-      known ? error.message : "The server failed. Its log says why under the request's id.",
-    );
+    context.body = bodyOf(status, message);
+    if (status === 503) context.set("Retry-After", "1");
     if (status === 401) context.set("WWW-Authenticate", `Keystone uri="${authUrl}"`);
     // what is left of a body that was not read must not be taken for the next request
     if (status === 413) context.set("Connection", "close");
-    if (!known) log.error({ err: error, requestId, method: context.method, path: context.path }, "request failed");
+    if (known === null)
+      log.error({ err: error, requestId, method: context.method, path: context.path }, "request failed");
   }
   log.debug(
     {
@@ -58,6 +58,15 @@ async function exit(context: Context, next: Next, authUrl: string, log: Logger):
     },
     "request",
   );
+}
+
+const UNKNOWN = { status: 500, message: "The server failed. Its log says why under the request's id." };
+
+function knownError(error: unknown): Pick<ApiError, "status" | "message"> | null {
+  if (error instanceof ApiError) return error;
+  return error instanceof UnavailableError
+    ? { status: 503, message: "The database can't be reached now: try again in a moment." }
+    : null;
 }
 
 function isKeyManager({ path }: Context): boolean {

@@ -6,6 +6,7 @@ import type { LoadBalancer } from "../model/load-balancer.ts";
 import type { Blueprint } from "../store/blueprint.ts";
 import type { Tree } from "../store/tree.ts";
 import type { Amphorae } from "./amphorae.ts";
+import type { Lease } from "./lease.ts";
 import { planAmphorae } from "./plan.ts";
 import { AheadError, type Placed, type Serving, type Situation } from "./serving.ts";
 
@@ -37,7 +38,7 @@ export interface Reached {
  * @throws {OutdatedError} the load balancer has changed meanwhile
  * @throws {RefusedError} when an amphora refuses the spec @throws {AheadError} @throws whatever keeps all of them from it
  */
-export async function bringAbout(steps: Steps, present: Wanted, signal: AbortSignal): Promise<Reached> {
+export async function bringAbout(steps: Steps, present: Wanted, lease: Lease): Promise<Reached> {
   const { amphorae, serving } = steps;
   const { tree: asked, blueprint, amphorae: rows, tls } = present;
   const plan = planAmphorae(blueprint, rows, asked.loadBalancer.failover);
@@ -49,9 +50,9 @@ export async function bringAbout(steps: Steps, present: Wanted, signal: AbortSig
   const booted = await all(
     placed,
     ({ row }) => row,
-    async ({ row, ports }) => ({ row: await amphorae.boot(tree, blueprint, row, ports, wanted, signal), ports }),
+    async ({ row, ports }) => ({ row: await amphorae.boot(tree, blueprint, row, ports, wanted, lease.signal), ports }),
   );
-  signal.throwIfAborted();
+  lease.check();
 
   const leaving: Placed[] = [];
   for (const row of plan.retire.filter(hasServed)) leaving.push({ row, ports: await amphorae.reserve(tree, row) });
@@ -61,25 +62,29 @@ export async function bringAbout(steps: Steps, present: Wanted, signal: AbortSig
   const decisive = failures.find(({ error }) => error instanceof RefusedError || error instanceof AheadError);
   if (decisive !== undefined) throw decisive.error;
   if (served.done.length === 0) throw failures[0]?.error;
-  for (const { row, ports } of served.done) await amphorae.unplugOthers(row, ports);
+  for (const { row, ports } of served.done) {
+    lease.check();
+    await amphorae.unplugOthers(row, ports);
+  }
   if (failures.length > 0) {
     await amphorae.giveUp(booted.failures.map(({ row }) => row));
     const lag = failures.map(({ row, error }) => `amphora ${row.id}: ${message(error)}`).join("; ");
     return { loadBalancer, lag };
   }
   if (leaving.length === 0) {
-    await removeAll(amphorae, plan.retire, signal);
+    await removeAll(amphorae, plan.retire, lease);
     return { loadBalancer, lag: null };
   }
 
   // one that is alone has the VIPs already
   const ready = served.done.flatMap(({ row }) => (row.vrrp_id === null ? [] : [row]));
-  if (ready.length > 0) await serving.awaitCandidate(ready, signal);
+  if (ready.length > 0) await serving.awaitCandidate(ready, lease.signal);
+  lease.check();
   const next = await amphorae.advance(loadBalancer);
   const after = { ...situation, tree: { ...asked, loadBalancer: next } };
   await serving.tellLeaving(after, leaving, true);
-  if (ready.length > 0) await serving.awaitMaster(ready, signal);
-  await removeAll(amphorae, plan.retire, signal);
+  if (ready.length > 0) await serving.awaitMaster(ready, lease.signal);
+  await removeAll(amphorae, plan.retire, lease);
   for (const each of served.done) await serving.serve({ ...after, group: placed }, each);
   return { loadBalancer: next, lag: null };
 }
@@ -115,9 +120,9 @@ function isOld({ status }: Amphora): boolean {
   return status === "ALLOCATED";
 }
 
-async function removeAll(amphorae: Amphorae, rows: readonly Amphora[], signal: AbortSignal): Promise<void> {
+async function removeAll(amphorae: Amphorae, rows: readonly Amphora[], lease: Lease): Promise<void> {
   for (const row of rows) {
-    signal.throwIfAborted();
+    lease.check();
     await amphorae.remove(row);
   }
 }

@@ -12,13 +12,14 @@ import { amphora } from "../model/amphora.ts";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import { blueprintOf } from "../store/blueprint.ts";
 import type { Store } from "../store/database.ts";
-import { claim, giveBack, LEASE, release, renew, workLeft } from "../store/leases.ts";
+import { claim, giveBack, release, workLeft } from "../store/leases.ts";
 import { fail, forget, OutdatedError, outrun, settle, type TlsState } from "../store/load-balancers.ts";
 import { findRow, selectRows } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { loadTree } from "../store/tree.ts";
 import type { Amphorae } from "./amphorae.ts";
 import { bringAbout, type Present, type Reached, type Wanted } from "./bring-about.ts";
+import { Lease } from "./lease.ts";
 import { AheadError, type Serving } from "./serving.ts";
 
 export interface ReconcilerOptions {
@@ -47,7 +48,7 @@ const REFUSED_PAUSE = 30_000;
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #owner = randomUUID();
-  readonly #underWay = new Map<string, { promise: Promise<void>; abort: AbortController }>();
+  readonly #underWay = new Map<string, { promise: Promise<void>; lease: Lease }>();
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
   #taking: Promise<void> | null = null;
@@ -67,7 +68,7 @@ export class Reconciler {
     this.#stopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#taking;
-    for (const { abort } of this.#underWay.values()) abort.abort(new Error("the controller is stopping"));
+    for (const { lease } of this.#underWay.values()) lease.abandon("the controller is stopping");
     await Promise.all([...this.#underWay.values()].map(({ promise }) => promise));
     await giveBack(this.#options.store, this.#owner);
   }
@@ -96,39 +97,34 @@ export class Reconciler {
 
   /** @returns whether there was more, that could have been taken */
   async #claim(): Promise<boolean> {
-    const { store, concurrency } = this.#options;
+    const { store, concurrency, log } = this.#options;
     const free = concurrency - this.#underWay.size;
     if (free <= 0) return false;
+    const since = performance.now();
     const rows = await claim(store, this.#owner, free);
     for (const row of rows) {
-      const abort = new AbortController();
-      const promise = this.#work(row, abort).finally(() => {
+      const lease = new Lease(store, this.#owner, row.id, since, log);
+      const promise = this.#work(row, lease).finally(() => {
         this.#underWay.delete(row.id);
         this.#take();
       });
-      this.#underWay.set(row.id, { promise, abort });
+      this.#underWay.set(row.id, { promise, lease });
     }
     return rows.length < free && (await workLeft(store));
   }
 
   /** Never throws. */
-  async #work(row: LoadBalancer, abort: AbortController): Promise<void> {
+  async #work(row: LoadBalancer, lease: Lease): Promise<void> {
     const { store, settling, log } = this.#options;
-    const lease = setInterval(() => {
-      renew(store, this.#owner, row.id).then(
-        (held) => held || abort.abort(new Error("the lease was lost")),
-        (error: unknown) => log.warn({ err: error }, "renewing a lease failed"),
-      );
-    }, LEASE / 3);
     try {
-      await this.#carryOut(row.id, abort.signal);
+      await this.#carryOut(row.id, lease);
     } catch (error) {
-      if (abort.signal.aborted)
-        log.info({ loadbalancer: row.id, reason: String(abort.signal.reason) }, "left to another");
+      if (lease.signal.aborted)
+        log.info({ loadbalancer: row.id, reason: String(lease.signal.reason) }, "left to another");
       else
         await this.#failed(row.id, error).catch((err: unknown) => log.error({ err }, "writing a failure down failed"));
     } finally {
-      clearInterval(lease);
+      lease.end();
       await release(store, this.#owner, row.id).catch((err: unknown) =>
         log.warn({ err }, "giving a lease back failed"),
       );
@@ -136,17 +132,17 @@ export class Reconciler {
     }
   }
 
-  async #carryOut(id: string, signal: AbortSignal): Promise<void> {
+  async #carryOut(id: string, lease: Lease): Promise<void> {
     const { store, log } = this.#options;
     const present = await this.#look(id);
     if (present === null) return;
     const { loadBalancer: row } = present.tree;
     if (row.doomed) {
-      await this.#remove(present, signal);
+      await this.#remove(present, lease);
       return;
     }
     const tls = await this.#options.tls.material(tlsUsesOf(present.tree));
-    const reached = await this.#reach({ ...present, tls }, signal);
+    const reached = await this.#reach({ ...present, tls }, lease);
     if (reached === null) return;
     const { loadBalancer: after, lag } = reached;
     const { revision } = after;
@@ -158,12 +154,12 @@ export class Reconciler {
   }
 
   /** Null: it is to be done once more, with what there is then. */
-  async #reach(present: Wanted, signal: AbortSignal): Promise<Reached | null> {
+  async #reach(present: Wanted, lease: Lease): Promise<Reached | null> {
     const { store, amphorae, serving, log } = this.#options;
     const { loadBalancer: row } = present.tree;
     const about = { loadbalancer: row.id, revision: row.revision };
     try {
-      return await bringAbout({ amphorae, serving }, present, signal);
+      return await bringAbout({ amphorae, serving }, present, lease);
     } catch (error) {
       if (error instanceof OutdatedError) {
         log.info(about, "changed meanwhile: once more");
@@ -189,11 +185,11 @@ export class Reconciler {
     });
   }
 
-  async #remove({ tree, amphorae: rows }: Present, signal: AbortSignal): Promise<void> {
+  async #remove({ tree, amphorae: rows }: Present, lease: Lease): Promise<void> {
     const { amphorae, network, store, log } = this.#options;
     const { loadBalancer: row } = tree;
     for (const each of rows) {
-      signal.throwIfAborted();
+      lease.check();
       await amphorae.remove(each);
     }
     if (await forget(store, row, (trx) => network.release(trx, row.id))) log.info({ loadbalancer: row.id }, "deleted");

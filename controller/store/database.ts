@@ -1,8 +1,8 @@
 /** One database, SQLite or PostgreSQL, behind the same queries. */
-import { Kysely, PostgresDialect, type Transaction } from "kysely";
-import pg from "pg";
+import { Kysely, type Transaction } from "kysely";
 import { RESOURCES } from "../model/resources.ts";
 import { migrate } from "./migrate.ts";
+import { postgresDialect } from "./postgres.ts";
 import { sqliteDialect } from "./sqlite.ts";
 import type { Tables } from "./tables.ts";
 
@@ -11,14 +11,12 @@ export type Database = Kysely<Tables>;
 /** Inside a transaction. */
 export type Trx = Transaction<Tables>;
 
+export { UnavailableError } from "./postgres.ts";
+
 /** The database can't be used as it is; the message says why. */
 export class StoreError extends Error {
   override readonly name = "StoreError";
 }
-
-const INT8 = 20;
-const CONNECT_LIMIT = 5000;
-const STATEMENT_LIMIT = 10_000;
 
 export interface StoreOptions {
   /** told of every statement that was carried out */
@@ -93,21 +91,6 @@ function decoders(): Map<string, (value: unknown) => unknown> {
     }
   }
   return found;
-}
-
-function postgresDialect(url: string): PostgresDialect {
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: 10,
-    connectionTimeoutMillis: CONNECT_LIMIT,
-    statement_timeout: STATEMENT_LIMIT,
-    query_timeout: STATEMENT_LIMIT,
-    // counters stay below 2^53
-    types: { getTypeParser: (oid, format) => (oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) },
-  });
-  // a connection that nobody used was lost: whoever needs one next gets another, or the error
-  pool.on("error", () => undefined);
-  return new PostgresDialect({ pool });
 }
 
 function withoutPassword(location: string): string {

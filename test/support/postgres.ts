@@ -2,7 +2,7 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { globSync } from "node:fs";
-import { chown, mkdtemp, readFile, rm } from "node:fs/promises";
+import { chown, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
@@ -51,7 +51,7 @@ export function databases(t: Teardown): readonly TestDatabase[] {
   ];
 }
 
-function withOpen(name: TestDatabase["name"], create: TestDatabase["create"]): TestDatabase {
+export function withOpen(name: TestDatabase["name"], create: TestDatabase["create"]): TestDatabase {
   return {
     name,
     create,
@@ -72,29 +72,34 @@ async function sqliteFile(t: Teardown): Promise<string> {
 /** Milliseconds that the server may take to start, and to stop. */
 const PATIENCE = 30_000;
 
-/** What makes it quick, and forgetful when the machine fails. */
+/** What makes it quick, and forgetful when the machine fails; not when it is killed. */
 const SETTINGS = {
   listen_addresses: "",
   fsync: "off",
-  synchronous_commit: "off",
   full_page_writes: "off",
   max_connections: "200",
   autovacuum: "off",
 };
 
-/** Runs a server until standard input ends, which it does however the test ends. Then the folder goes too. */
+/**
+ * Runs a server until standard input ends, which it does however the test ends. Then the folder goes too. A server that
+ * dies before is started again, once there is no file `hold` (any more).
+ */
 const KEEPER = `
   folder=$1; shift
   exec 3<&0
-  "$@" 3<&- & server=$!
-  { cat <&3; kill -INT $server; } >/dev/null &
-  exec 3<&-
-  wait $server
+  { cat <&3; touch $folder/ended; kill -INT $(cat $folder/server.pid); } >/dev/null &
+  while [ ! -e $folder/ended ]; do
+    "$@" 3<&- & server=$!
+    echo $server >$folder/server.pid
+    wait $server
+    while [ -e $folder/hold ] && [ ! -e $folder/ended ]; do sleep 0.1; done
+  done
   rm -rf "$folder"
 `;
 
 /** A server that only this process can reach: its socket is in a folder of its own. */
-class Postgres {
+export class Postgres {
   readonly #dir: string;
   readonly #keeper: ChildProcessByStdio<Writable, null, Readable>;
   readonly #ended: Promise<string>;
@@ -140,6 +145,33 @@ class Postgres {
 
   url(database: string): string {
     return `postgresql:///${database}?host=${encodeURIComponent(this.#dir)}&user=postgres`;
+  }
+
+  /** Kills the server, as a machine does that fails; it stays away until `back`. */
+  async fail(): Promise<void> {
+    await writeFile(join(this.#dir, "hold"), "");
+    for (const pid of await this.#pids()) process.kill(pid, "SIGKILL");
+  }
+
+  async back(): Promise<void> {
+    await rm(join(this.#dir, "hold"), { force: true });
+    await this.#ready();
+  }
+
+  /** The server does nothing and says nothing, as behind a network that swallows everything, until it goes on. */
+  async freeze(): Promise<void> {
+    for (const pid of await this.#pids()) process.kill(pid, "SIGSTOP");
+  }
+
+  async thaw(): Promise<void> {
+    for (const pid of await this.#pids()) process.kill(pid, "SIGCONT");
+  }
+
+  /** The server and its children. */
+  async #pids(): Promise<number[]> {
+    const server = (await readFile(join(this.#dir, "server.pid"), "utf8")).trim();
+    const { stdout } = await execa("pgrep", ["-P", server], { reject: false });
+    return [server, ...stdout.split("\n")].filter((each) => each !== "").map(Number);
   }
 
   async createDatabase(): Promise<string> {
