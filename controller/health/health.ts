@@ -7,12 +7,14 @@ import type { Store } from "../store/database.ts";
 import { findRow } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { CounterBook } from "./counters.ts";
-import { Registry } from "./registry.ts";
+import { Registry, type Seen } from "./registry.ts";
 import { Reports } from "./reports.ts";
 import { type SilenceState, SilenceWatch } from "./silence.ts";
 
 /** Counters are written, and silence is looked for, at most so often (ms). */
 const ROUND_INTERVAL = 1000;
+/** An amphora that one controller misses may be heard by another, which has so many rounds to say so. */
+const SILENT_ROUNDS = 3;
 /** New amphorae are looked for so often (ms): one that never speaks is missed too. */
 const EXPECT_INTERVAL = 15_000;
 
@@ -47,6 +49,8 @@ export class Health {
     this.#silence = new SilenceWatch({
       ...options,
       registry: this.#registry,
+      rounds: SILENT_ROUNDS,
+      onFound: (seen) => this.#ask(seen),
       concurrency: options.failoverConcurrency,
     });
   }
@@ -79,6 +83,7 @@ export class Health {
   /** Takes in a heartbeat that is believed. */
   heard({ amphoraId, body }: Heartbeat): void {
     const seen = this.#registry.heard(amphoraId);
+    seen.spoke = true;
     if (seen.silenceTold) {
       // what was written down meanwhile is to be worked out again
       seen.silenceTold = false;
@@ -86,6 +91,12 @@ export class Health {
     }
     if (body.stats !== undefined) this.#counters.take(seen, body.stats);
     seen.wanted = body.digest;
+    this.#reports.want(seen);
+  }
+
+  /** Has the report fetched of one that does not tell when it changes. */
+  #ask(seen: Seen): void {
+    seen.wanted = `asked for at ${Date.now()}`;
     this.#reports.want(seen);
   }
 
@@ -101,7 +112,7 @@ export class Health {
 
   /** Writes counters, says of load balancers whose amphorae fell silent that they did, and sees to those. */
   async #oneRound(): Promise<void> {
-    const { store, log, silence } = this.#options;
+    const { store, log } = this.#options;
     const attempt = (what: string, work: () => Promise<void>) =>
       work().then(
         () => true,
@@ -110,9 +121,9 @@ export class Health {
           return false;
         },
       );
-    let told = true;
     await attempt("writing counters", () => this.#counters.flush(store));
-    for (const seen of this.#registry.silentFor(silence)) {
+    let told = await attempt("looking for silent amphorae", () => this.#silence.look());
+    for (const seen of this.#registry.silent()) {
       if (seen.silenceTold) continue;
       seen.silenceTold = await attempt("writing statuses", async () => {
         if (seen.loadBalancerId !== null) await this.#reports.write(seen.loadBalancerId);
@@ -120,7 +131,7 @@ export class Health {
       told &&= seen.silenceTold;
     }
     // one that is replaced is forgotten: what its silence means is written down before
-    if (told) await attempt("looking after silent amphorae", () => this.#silence.look());
+    if (told) await attempt("looking after silent amphorae", () => this.#silence.act());
     if (Date.now() - this.#expectedAt > EXPECT_INTERVAL) await attempt("looking for amphorae", () => this.#expect());
   }
 }

@@ -14,7 +14,13 @@ export interface Seen {
   fetching: boolean;
   /** what it last said of each listener, to pass over what did not change */
   counters: ReadonlyMap<string, string>;
-  /** whether its silence has been written down */
+  /** whether it has ever spoken to this controller */
+  spoke: boolean;
+  /** for how many rounds its silence has been on record */
+  rounds: number;
+  /** whether its silence is certain: no controller hears it */
+  silent: boolean;
+  /** whether what that means has been written down */
   silenceTold: boolean;
 }
 
@@ -31,11 +37,13 @@ export class Registry {
     this.#seen.set(amphoraId, { ...unseen(amphoraId), loadBalancerId });
   }
 
-  /** One that has just spoken. */
+  /** One that has just spoken, or of which another way is known that it lives. */
   heard(amphoraId: string): Seen {
     const seen = this.#seen.get(amphoraId) ?? unseen(amphoraId);
     this.#seen.set(amphoraId, seen);
     seen.at = Date.now();
+    seen.rounds = 0;
+    seen.silent = false;
     return seen;
   }
 
@@ -45,6 +53,11 @@ export class Registry {
 
   get(amphoraId: string): Seen | undefined {
     return this.#seen.get(amphoraId);
+  }
+
+  /** Those that no controller hears. */
+  silent(): Seen[] {
+    return [...this.#seen.values()].filter(({ silent }) => silent);
   }
 
   /** Those that have not been heard of for so long (ms), the longest first. */
@@ -64,6 +77,9 @@ function unseen(amphoraId: string): Seen {
     report: null,
     fetching: false,
     counters: new Map(),
+    spoke: false,
+    rounds: 0,
+    silent: false,
     silenceTold: false,
   };
 }

@@ -18,8 +18,6 @@ export interface ReportsOptions {
   readonly client: Pick<AgentClient, "health">;
   readonly settling: Settling;
   readonly registry: Registry;
-  /** ms of silence after which an amphora says nothing about its members any more */
-  readonly silence: number;
   /** called with the id of an amphora that speaks, but is no longer in the store */
   readonly onZombie: (amphoraId: string) => void;
   readonly log: Logger;
@@ -46,22 +44,25 @@ export class Reports {
   }
 
   /**
-   * Works the statuses of a load balancer out, and writes those that changed. Locked as a change is: so what is compared
-   * with is what there is, and whoever locks in this order never waits in a circle.
+   * Works the statuses of a load balancer out, and writes those that changed: when it is known of each of its amphorae
+   * what it says, or that it is silent; until then another controller may know more. Locked as a change is: so what is
+   * compared with is what there is, and whoever locks in this order never waits in a circle.
    */
   async write(loadBalancerId: string): Promise<void> {
-    const { store, registry, silence } = this.#options;
+    const { store, registry } = this.#options;
     await store.transaction(async (trx) => {
       const row = await lockLoadBalancer(store, trx, loadBalancerId);
       if (row === undefined) return;
       const tree = await loadTree(trx, row);
       const { amphorae: wanted } = await blueprintOf(trx, row);
       const amphorae = await selectRows(trx, amphora, { loadbalancer_id: row.id });
-      const silentSince = Date.now() - silence;
-      const reports = amphorae.flatMap(({ id }): HealthReport[] => {
+      const reports: HealthReport[] = [];
+      for (const { id, status } of amphorae) {
         const seen = registry.get(id);
-        return seen?.report && seen.at > silentSince ? [seen.report] : [];
-      });
+        if (seen?.silent) continue;
+        if (seen?.report) reports.push(seen.report);
+        else if (status === "ALLOCATED") return;
+      }
       await writeStatuses(trx, statusesOf(tree, reports, wanted), presentStatuses(tree));
     });
   }

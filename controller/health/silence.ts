@@ -11,6 +11,7 @@ import { lockLoadBalancer, makeDue } from "../store/load-balancers.ts";
 import { findRow, selectRows, updateRow } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import type { Registry, Seen } from "./registry.ts";
+import { Suspicions } from "./suspicions.ts";
 
 export interface SilenceOptions {
   readonly store: Store;
@@ -23,6 +24,10 @@ export interface SilenceOptions {
   /** nothing is replaced while so many are silent, and they are such a share (0 to 1) of all */
   readonly holdCount: number;
   readonly holdShare: number;
+  /** for so many rounds no controller may have heard an amphora that is taken for silent */
+  readonly rounds: number;
+  /** called with one whose heartbeats get lost, but which answers */
+  readonly onFound: (seen: Seen) => void;
   /** most amphorae replaced at a time */
   readonly concurrency: number;
   readonly log: Logger;
@@ -47,6 +52,7 @@ export interface SilenceState {
 
 export class SilenceWatch {
   readonly #options: SilenceOptions;
+  readonly #suspicions: Suspicions;
   #holdingBack = false;
   #replaced = 0;
   #found = 0;
@@ -54,6 +60,7 @@ export class SilenceWatch {
 
   constructor(options: SilenceOptions) {
     this.#options = options;
+    this.#suspicions = new Suspicions(options.store, options.registry, options.rounds);
   }
 
   get state(): SilenceState {
@@ -67,15 +74,21 @@ export class SilenceWatch {
     };
   }
 
-  /** Looks once. @throws what the store throws */
+  /** Finds out which amphorae are silent for all controllers. @throws what the store throws */
   async look(): Promise<void> {
-    const { registry, silence, heartbeatIntervalMs } = this.#options;
+    const { registry, silence } = this.#options;
     const suspects = registry.silentFor(silence);
     this.#silent = suspects.length;
     this.#weigh(suspects.length);
+    for (const seen of await this.#suspicions.consult(suspects)) seen.silent = true;
+  }
+
+  /** Sees to those that are silent. @throws what the store throws */
+  async act(): Promise<void> {
     if (this.#holdingBack) return;
-    const due = Date.now() - silence - heartbeatIntervalMs * SPREAD;
-    for (const seen of suspects.filter(({ at }) => at <= due)) {
+    const { registry, silence, heartbeatIntervalMs } = this.#options;
+    for (const seen of registry.silentFor(silence + heartbeatIntervalMs * SPREAD)) {
+      if (!seen.silent) continue;
       if (await this.#isFull()) return;
       await this.#confirm(seen);
     }
@@ -119,7 +132,7 @@ export class SilenceWatch {
     );
     if (answers) {
       this.#found++;
-      registry.heard(row.id);
+      this.#options.onFound(registry.heard(row.id));
       log.warn(
         { amphora: row.id, loadbalancer: row.loadbalancer_id },
         "silent, but it answers: its heartbeats get lost",

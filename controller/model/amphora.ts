@@ -36,6 +36,10 @@ export const amphora = defineResource({
 
     heartbeat_key: text(z.string(), { write: "internal", doc: "What its heartbeats are sealed with, hexadecimal." }),
     revision: integer(z.int(), { write: "internal", default: 0, doc: "The revision it was last given." }),
+    suspected_at: optionalInteger(z.int(), {
+      write: "internal",
+      doc: "Since when a controller misses it and none hears it, ms since 1970.",
+    }),
     retiring: flag({ write: "internal", default: false, doc: "To be replaced by another." }),
   },
 });

@@ -184,6 +184,7 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("compute_flavor", "text")
     .addColumn("heartbeat_key", "text", (column) => column.notNull())
     .addColumn("revision", "integer", (column) => column.notNull())
+    .addColumn("suspected_at", "bigint")
     .addColumn("retiring", "boolean", (column) => column.notNull())
     .execute();
 
