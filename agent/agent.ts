@@ -1,6 +1,7 @@
 /** The agent, put together: its API, the watch over the data plane, and the heartbeats. */
 import { mkdir, readFile } from "node:fs/promises";
 import { availableParallelism, loadavg, uptime } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import packageJson from "../package.json" with { type: "json" };
@@ -11,6 +12,7 @@ import { Heartbeats } from "./heartbeat.ts";
 import { parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
 import { metricsRegistry } from "./metrics.ts";
 import type { AgentInfo, HeartbeatBody } from "./protocol.ts";
+import { parseReporting, readReporting, writeReporting } from "./reporting.ts";
 import { AgentServer, RequestError, type Routes } from "./server.ts";
 import { type AgentSettings, SettingsError } from "./settings.ts";
 import { withoutKeys } from "./spec-file.ts";
@@ -58,8 +60,7 @@ export class Agent {
       amphoraId: amphora_id,
       key: this.#heartbeatKey,
       from: listen.address,
-      controllers: this.#settings.controllers,
-      interval: this.#settings.heartbeat_interval_ms,
+      reporting: await readReporting(this.#reportingFile, this.#settings, this.#log),
       body: () => this.#heartbeat(),
       log: this.#log,
     });
@@ -124,8 +125,19 @@ export class Agent {
         this.#log.info("certificate replaced");
         return {};
       },
+      "PUT /v1/reporting": async (body) => {
+        const reporting = parseReporting(body, this.#settings.listen.address);
+        await writeReporting(this.#reportingFile, reporting);
+        this.#heartbeats?.use(reporting);
+        this.#log.info(reporting, "heartbeats go elsewhere");
+        return {};
+      },
       "GET /metrics": () => metrics.metrics(),
     };
+  }
+
+  get #reportingFile(): string {
+    return join(this.#settings.state_dir, "reporting.json");
   }
 
   async #info(): Promise<AgentInfo> {

@@ -1,17 +1,15 @@
-/** Heartbeats: one small sealed datagram at a time, to the controllers in turn. */
+/** Heartbeats: one small sealed datagram at a time, to the controllers in turn, each of which hears one per interval. */
 import { createSocket, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
 import type { Logger } from "pino";
-import { encodeHeartbeat, type HeartbeatBody } from "./protocol.ts";
+import { encodeHeartbeat, type HeartbeatBody, type Reporting } from "./protocol.ts";
 
 export interface HeartbeatOptions {
   readonly amphoraId: string;
   readonly key: Buffer;
   /** the management address, from which the datagrams go out */
   readonly from: string;
-  readonly controllers: readonly { readonly address: string; readonly port: number }[];
-  /** ms between two heartbeats */
-  readonly interval: number;
+  readonly reporting: Reporting;
   readonly body: () => HeartbeatBody;
   readonly log: Logger;
 }
@@ -21,11 +19,13 @@ export class Heartbeats {
   readonly #socket: Socket;
   /** Microseconds since 1970 at start: grows over restarts without being written down. */
   #sequence = BigInt(Date.now()) * 1000n;
+  #reporting: Reporting;
   #turn = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
+    this.#reporting = options.reporting;
     this.#socket = createSocket(isIPv6(options.from) ? "udp6" : "udp4");
     this.#socket.on("error", (error) => options.log.warn({ err: error }, "heartbeat socket"));
   }
@@ -41,11 +41,18 @@ export class Heartbeats {
     this.#beat();
   }
 
-  /** Sends one now, such as when the health of something changed, and counts the interval from here. */
+  /** Sends one to every controller now, such as when the health of something changed, and counts the interval from here. */
   hurry(): void {
     if (this.#timer === null) return;
     clearTimeout(this.#timer);
-    this.#beat();
+    for (const _ of this.#reporting.controllers) this.#send();
+    this.#next();
+  }
+
+  /** Speaks to these controllers from now on. */
+  use(reporting: Reporting): void {
+    this.#reporting = reporting;
+    this.hurry();
   }
 
   stop(): void {
@@ -56,12 +63,19 @@ export class Heartbeats {
 
   #beat(): void {
     this.#send();
+    this.#next();
+  }
+
+  #next(): void {
+    const { controllers, heartbeat_interval_ms } = this.#reporting;
     // spread over 20 %, so that many amphorae started together do not beat together
-    this.#timer = setTimeout(() => this.#beat(), this.#options.interval * (0.9 + Math.random() * 0.2));
+    const pause = (heartbeat_interval_ms / controllers.length) * (0.9 + Math.random() * 0.2);
+    this.#timer = setTimeout(() => this.#beat(), pause);
   }
 
   #send(): void {
-    const { amphoraId, controllers, key, body, log } = this.#options;
+    const { amphoraId, key, body, log } = this.#options;
+    const { controllers } = this.#reporting;
     const target = controllers[this.#turn++ % controllers.length];
     if (target === undefined) return;
     this.#sequence += 1n;

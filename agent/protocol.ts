@@ -1,6 +1,8 @@
 /** What controller and agent say to each other besides the spec. */
 import { createHmac, timingSafeEqual } from "node:crypto";
+import { isIPv6 } from "node:net";
 import { z } from "zod";
+import { ipAddress, port } from "../templates/fields.ts";
 
 /** Where an agent listens for the controller, unless its settings say otherwise. */
 export const AGENT_PORT = 9443;
@@ -103,6 +105,25 @@ export const certificateBundle = z.strictObject({
   ca: z.string().min(1).max(65_536),
 });
 export type CertificateBundle = z.output<typeof certificateBundle>;
+
+/** Most controllers that an agent reports to. */
+const MOST_CONTROLLERS = 16;
+
+/** Body of `PUT /v1/reporting`: where heartbeats go from now on, and how often (ms). */
+export const reporting = z.strictObject({
+  controllers: z
+    .array(z.strictObject({ address: ipAddress, port: port.default(HEARTBEAT_PORT) }))
+    .min(1)
+    .max(MOST_CONTROLLERS),
+  heartbeat_interval_ms: z.int().min(100).max(60_000).default(3000),
+});
+export type Reporting = z.output<typeof reporting>;
+
+/** The place of the first controller that an agent can't send to from its own address; null: there is none. */
+export function unreachableController(from: string, { controllers }: Pick<Reporting, "controllers">): number | null {
+  const index = controllers.findIndex(({ address }) => isIPv6(address) !== isIPv6(from));
+  return index < 0 ? null : index;
+}
 
 /** What a heartbeat says beyond who and when. */
 export const heartbeatBody = z.object({

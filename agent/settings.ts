@@ -1,10 +1,9 @@
 /** What an agent must know before a controller speaks to it: one JSON file, made by whatever boots the amphora. */
 import { readFile } from "node:fs/promises";
-import { isIPv6 } from "node:net";
 import { z } from "zod";
 import { ipAddress, port, uuid } from "../templates/fields.ts";
 import { INSTANCE_LAYOUT } from "../templates/layout.ts";
-import { AGENT_PORT, HEARTBEAT_PORT } from "./protocol.ts";
+import { AGENT_PORT, reporting, unreachableController } from "./protocol.ts";
 
 const path = z.string().startsWith("/");
 
@@ -12,11 +11,8 @@ export const agentSettings = z
   .strictObject({
     amphora_id: uuid,
     listen: z.strictObject({ address: ipAddress, port: port.default(AGENT_PORT) }),
-    controllers: z
-      .array(z.strictObject({ address: ipAddress, port: port.default(HEARTBEAT_PORT) }))
-      .min(1)
-      .describe("where heartbeats go, in turn"),
-    heartbeat_interval_ms: z.int().min(100).max(60_000).default(3000),
+    controllers: reporting.shape.controllers.describe("where heartbeats go, until a controller says otherwise"),
+    heartbeat_interval_ms: reporting.shape.heartbeat_interval_ms,
     heartbeat_key_file: path.describe("32 bytes or more, shared with the controllers"),
     identity_file: path.describe(
       "the agent's certificate and key, and the authority it obeys; JSON as PUT /v1/certificate",
@@ -46,11 +42,10 @@ export const agentSettings = z
       .describe("how long an amphora that was away waits for a controller before it may hold the VIPs again"),
   })
   .superRefine(({ listen, controllers }, context) => {
-    controllers.forEach(({ address }, i) => {
-      if (isIPv6(address) === isIPv6(listen.address)) return;
-      const message = `heartbeats go out from listen.address, ${listen.address}: both must be IPv4, or both IPv6`;
-      context.addIssue({ code: "custom", path: ["controllers", i, "address"], message });
-    });
+    const index = unreachableController(listen.address, { controllers });
+    if (index === null) return;
+    const message = `heartbeats go out from listen.address, ${listen.address}: both must be IPv4, or both IPv6`;
+    context.addIssue({ code: "custom", path: ["controllers", index, "address"], message });
   });
 export type AgentSettings = z.output<typeof agentSettings>;
 

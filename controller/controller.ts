@@ -23,6 +23,7 @@ import { MetricsServer } from "./metrics.ts";
 import { claimFile } from "./process.ts";
 import { Acknowledger } from "./reconcile/acknowledger.ts";
 import { RegularExpressions } from "./regular-expressions.ts";
+import { hasRole } from "./roles.ts";
 import type { KeyManager } from "./secrets/key-manager.ts";
 import type { Settings } from "./settings.ts";
 import { Store } from "./store/database.ts";
@@ -40,7 +41,8 @@ interface Parts {
   readonly identity: IdentityDriver;
   /** null: nothing is driven */
   readonly fleet: Fleet | null;
-  readonly server: ApiServer;
+  /** null: this one has no API */
+  readonly server: ApiServer | null;
   readonly metrics: MetricsServer;
   /** for sockets and what else must not outlive a reboot */
   readonly runDir: string;
@@ -70,14 +72,14 @@ export class Controller {
     const dataDir = settings["data-dir"];
     const fresh = !(await exists(dataDir));
     // what may be in another's hands comes first: nothing has been made when that fails
-    const server = new ApiServer();
-    await server.listen(settings.listen, settings.port);
+    const server = hasRole(settings, "api") ? new ApiServer() : null;
+    await server?.listen(settings.listen, settings.port);
     try {
       const controller = new Controller(await assemble(settings, subnets, files, server, openLog));
       await controller.#start();
       return controller;
     } catch (error) {
-      await server.close();
+      await server?.close();
       if (fresh) await rm(dataDir, { recursive: true, force: true });
       throw error;
     }
@@ -125,23 +127,28 @@ export class Controller {
   async #start(): Promise<void> {
     const { settings, log, identity, fleet, server, metrics } = this.#parts;
     const adopted = ((await this.host?.compute.running()) ?? []).length > 0;
+    const drives = hasRole(settings, "reconciler");
     try {
-      this.#stops.push(() => server.close());
+      this.#stops.push(() => server?.close());
       this.#stops.push(() => identity.close());
       this.#stops.push(() => fleet?.stop());
       await fleet?.listen();
       await metrics.start();
       this.#stops.push(() => metrics.stop());
-      await this.host?.network.start();
-      await this.host?.compute.start();
-      await (fleet === null ? this.#acknowledge() : fleet.start());
-      server.serve(this.#handler());
+      if (drives) {
+        await this.host?.network.start();
+        await this.host?.compute.start();
+      }
+      await fleet?.start();
+      if (drives && fleet === null) this.#acknowledge();
+      server?.serve(this.#handler());
     } catch (error) {
       // amphorae that served before this start go on serving, whatever is wrong with the controller
       await (adopted ? this.stop() : this.shutDown());
       throw error;
     }
-    log.info({ address: settings.listen, port: settings.port }, "controller ready");
+    const { role, listen: address, port } = settings;
+    log.info({ role, ...(server === null ? {} : { address, port }) }, "controller ready");
   }
 
   #acknowledge(): void {
@@ -185,7 +192,7 @@ async function assemble(
   settings: Settings,
   subnets: Subnets,
   files: IdentityFiles,
-  server: ApiServer,
+  server: ApiServer | null,
   openLog: () => Logger,
 ): Promise<Parts> {
   const dataDir = settings["data-dir"];
@@ -213,12 +220,7 @@ async function assemble(
   const tls = keyManager?.tls ?? null;
   const isDriven = compute !== null && tls !== null;
   const fleet = isDriven ? await Fleet.open({ settings, store, settling, compute, network, tls, log }) : null;
-  const metrics = new MetricsServer(
-    settings["metrics-listen"],
-    settings["metrics-port"],
-    store,
-    fleet?.receiver ?? null,
-  );
+  const metrics = new MetricsServer(settings["metrics-listen"], settings["metrics-port"], store, fleet);
   const asked = { drivers, keyManager, regularExpressions, identity: openIdentity(settings, files, token, log) };
   return { settings, log, store, settling, ...asked, fleet, server, metrics, runDir, deployment, token };
 }

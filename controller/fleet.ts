@@ -8,11 +8,15 @@ import type { ComputeDriver } from "./drivers/compute.ts";
 import type { NetworkDriver } from "./drivers/network.ts";
 import { Health } from "./health/health.ts";
 import { HeartbeatReceiver } from "./health/receiver.ts";
+import type { SilenceState } from "./health/silence.ts";
+import { Presence } from "./presence.ts";
 import { Amphorae } from "./reconcile/amphorae.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
+import { ReportingWatch } from "./reconcile/reporting.ts";
 import { Rotation } from "./reconcile/rotation.ts";
 import { Serving } from "./reconcile/serving.ts";
 import { sweep } from "./reconcile/sweep.ts";
+import { hasRole } from "./roles.ts";
 import type { Settings } from "./settings.ts";
 import type { Store } from "./store/database.ts";
 import type { Settling } from "./store/settling.ts";
@@ -30,12 +34,15 @@ export interface FleetOptions {
 }
 
 export class Fleet {
-  readonly receiver: HeartbeatReceiver;
+  /** null: amphorae are not listened to here */
+  readonly receiver: HeartbeatReceiver | null;
   readonly #options: FleetOptions;
   readonly #client: AgentClient;
   readonly #reconciler: Reconciler;
   readonly #health: Health;
   readonly #rotation: Rotation;
+  readonly #reporting: ReportingWatch;
+  readonly #presence: Presence;
   #sweeper: NodeJS.Timeout | null = null;
   /** how to stop what has been started, in the order of starting */
   readonly #stops: (() => unknown)[] = [];
@@ -44,16 +51,16 @@ export class Fleet {
     this.#options = options;
     this.#client = client;
     const { settings, store, settling, compute, network, tls, log } = options;
-    const heartbeats = { address: settings["heartbeat-listen"], port: settings["heartbeat-port"] };
+    const port = settings["heartbeat-port"];
     const heartbeatIntervalMs = settings["heartbeat-interval-ms"];
+    this.#reporting = new ReportingWatch({ store, client, heartbeatIntervalMs, log });
     const amphorae = new Amphorae({
       store,
       compute,
       network,
       client,
       authority,
-      heartbeats: [heartbeats],
-      heartbeatIntervalMs,
+      reporting: () => this.#reporting.wanted(),
       certificateDays: settings["certificate-days"],
       bootLimit: settings["boot-limit-s"] * 1000,
       log,
@@ -86,11 +93,25 @@ export class Fleet {
       holdCount: settings["failover-hold-count"],
       holdShare: settings["failover-hold-share"],
       failoverConcurrency: settings["failover-concurrency"],
-      onZombie: (amphoraId) => this.receiver.forget(amphoraId),
+      onZombie: (amphoraId) => this.receiver?.forget(amphoraId),
       log,
     });
+    const receives = hasRole(settings, "health");
+    this.#presence = new Presence({
+      store,
+      idFile: join(settings["data-dir"], "controller-id"),
+      roles: settings.role,
+      heartbeats: receives ? { address: settings["heartbeat-address"] || settings["heartbeat-listen"], port } : null,
+      silence: () => (receives ? this.#health.silence : null),
+      log,
+    });
+    if (!receives) {
+      this.receiver = null;
+      return;
+    }
     this.receiver = new HeartbeatReceiver({
-      ...heartbeats,
+      address: settings["heartbeat-listen"],
+      port,
       keyOf: (amphoraId) => this.#health.keyOf(amphoraId),
       onHeartbeat: (heartbeat) => this.#health.heard(heartbeat),
       log,
@@ -107,18 +128,34 @@ export class Fleet {
 
   /** Takes the port of heartbeats, before anything is made. @throws {ListenError} */
   async listen(): Promise<void> {
-    await this.receiver.start();
-    this.#stops.push(() => this.receiver.stop());
+    const { receiver } = this;
+    if (receiver === null) return;
+    await receiver.start();
+    this.#stops.push(() => receiver.stop());
+  }
+
+  /** What amphorae that speak are like; null: they are not listened to here. */
+  get silence(): SilenceState | null {
+    return this.receiver === null ? null : this.#health.silence;
   }
 
   async start(): Promise<void> {
+    const { settings } = this.#options;
+    await this.#presence.start();
+    this.#stops.push(() => this.#presence.stop());
+    if (hasRole(settings, "health")) {
+      await this.#health.start();
+      this.#stops.push(() => this.#health.stop());
+    }
+    if (hasRole(settings, "reconciler")) await this.#drive();
+  }
+
+  async #drive(): Promise<void> {
     const { store, compute, settling, log } = this.#options;
-    await this.#health.start();
-    this.#stops.push(() => this.#health.stop());
-    this.#reconciler.start();
-    this.#stops.push(() => this.#reconciler.stop());
-    this.#rotation.start();
-    this.#stops.push(() => this.#rotation.stop());
+    for (const each of [this.#reconciler, this.#rotation, this.#reporting]) {
+      each.start();
+      this.#stops.push(() => each.stop());
+    }
     const look = async () => {
       if ((await sweep(store, compute, log)) > 0) settling.wake();
     };

@@ -1,7 +1,9 @@
 /** What operators scrape: `GET /metrics` on a port of its own. */
 import { createServer, type Server } from "node:http";
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { Fleet } from "./fleet.ts";
 import { type HeartbeatReceiver, ListenError, REFUSALS } from "./health/receiver.ts";
+import type { SilenceState } from "./health/silence.ts";
 import type { Store } from "./store/database.ts";
 
 const DAY = 24 * 3600 * 1000;
@@ -12,14 +14,18 @@ export class MetricsServer {
   readonly #registry = new Registry();
   readonly #server: Server;
 
-  /** @param port 0: nothing is served @param receiver null: no amphora is listened to */
-  constructor(address: string, port: number, store: Store, receiver: HeartbeatReceiver | null) {
+  /** @param port 0: nothing is served @param fleet null: nothing is driven */
+  constructor(address: string, port: number, store: Store, fleet: Pick<Fleet, "receiver" | "silence"> | null) {
     this.#address = address;
     this.#port = port;
     collectDefaultMetrics({ register: this.#registry, prefix: "amphora_controller_" });
     this.#describe(store);
     this.#describeCertificates(store);
-    if (receiver !== null) this.#describeHeartbeats(receiver);
+    const receiver = fleet?.receiver ?? null;
+    if (receiver !== null) {
+      this.#describeHeartbeats(receiver);
+      describeSilence(this.#registry, () => fleet?.silence ?? null);
+    }
     this.#server = createServer((request, response) => {
       if (request.url !== "/metrics") {
         response.writeHead(404).end();
@@ -110,6 +116,33 @@ export class MetricsServer {
         for (const { expires_at, ...labels } of all.sort((a, b) => (a.expires_at < b.expires_at ? 1 : -1))) {
           this.set(labels, (Date.parse(expires_at) - Date.now()) / DAY);
         }
+      },
+    });
+  }
+}
+
+/** What the silence of amphorae has come to, each with what it means. */
+const SILENCE: readonly [name: string, help: string, value: (state: SilenceState) => number][] = [
+  ["amphora_amphorae", "Amphorae that this controller listens to", ({ amphorae }) => amphorae],
+  ["amphora_amphorae_silent", "Amphorae that this controller misses", ({ silent }) => silent],
+  [
+    "amphora_failover_held_back",
+    "1 while so many amphorae are silent at once that the fault is taken to be here: none is replaced",
+    ({ holdingBack }) => Number(holdingBack),
+  ],
+  ["amphora_amphorae_replaced", "Silent amphorae replaced since the start", ({ replaced }) => replaced],
+  ["amphora_amphorae_found", "Silent amphorae that answered when asked, since the start", ({ found }) => found],
+];
+
+function describeSilence(registry: Registry, stateOf: () => SilenceState | null): void {
+  for (const [name, help, value] of SILENCE) {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        const state = stateOf();
+        if (state !== null) this.set(value(state));
       },
     });
   }

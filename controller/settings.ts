@@ -6,6 +6,7 @@ import { ipAddress, port, prefix, uuid } from "../templates/fields.ts";
 import { rangeOf, toNumber } from "./drivers/local/addresses.ts";
 import { quotaLimit } from "./model/quota.ts";
 import { QUOTA_NAMES, type QuotaName } from "./model/resource.ts";
+import { ROLES, roles } from "./roles.ts";
 
 const name = z.string().min(1).max(255);
 const fileOrNone = z.string().max(255);
@@ -205,9 +206,18 @@ export const SETTINGS = {
     default: "127.77.0.0/16",
     doc: "Where the controller speaks with the agents. No tenant can reach it.",
   }),
+  role: setting(roles, {
+    default: ROLES.join(","),
+    value: "ROLES",
+    doc: "What this controller does, of api, reconciler and health, separated by commas. Several on one PostgreSQL share the work.",
+  }),
   "heartbeat-listen": setting(ipAddress, { default: "127.0.0.1", doc: "Where heartbeats are received (UDP)." }),
+  "heartbeat-address": setting(z.union([ipAddress, z.literal("")]), {
+    default: "",
+    doc: "The address that amphorae send heartbeats to. Empty: heartbeat-listen.",
+  }),
   "heartbeat-port": setting(port, { default: HEARTBEAT_PORT, value: "PORT", doc: "The port of heartbeats (UDP)." }),
-  "heartbeat-interval-ms": setting(positive.max(60_000), {
+  "heartbeat-interval-ms": setting(z.int().min(100).max(60_000), {
     default: 3000,
     doc: "Between two heartbeats of an amphora.",
   }),

@@ -1,6 +1,6 @@
 /** Speaking to agents: mutual TLS 1.3, each call with a deadline, each agent by its own name. */
 import { Agent, request } from "node:https";
-import type { z } from "zod";
+import { z } from "zod";
 import {
   AGENT_PORT,
   type AgentInfo,
@@ -12,6 +12,7 @@ import {
   type CertificateBundle,
   type HealthReport,
   healthReport,
+  type Reporting,
   type StatsReport,
   statsReport,
 } from "../../agent/protocol.ts";
@@ -81,6 +82,11 @@ export class AgentClient {
 
   stats(to: AgentAddress): Promise<StatsReport> {
     return this.#call(to, "GET", "/v1/stats", undefined, statsReport, QUICK);
+  }
+
+  /** Tells the agent where heartbeats go. */
+  async putReporting(to: AgentAddress, wanted: Reporting): Promise<void> {
+    await this.#call(to, "PUT", "/v1/reporting", wanted, z.object({}), QUICK);
   }
 
   close(): void {

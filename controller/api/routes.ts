@@ -10,6 +10,7 @@ import { amphoraRoutes } from "./amphorae.ts";
 import { noViews, type Views, viewsOf } from "./answers.ts";
 import { readJson, rootList, rootObject } from "./body.ts";
 import { Catalogue, type CatalogueRules } from "./catalogue.ts";
+import { controllerRoutes } from "./controllers.ts";
 import type { Engine } from "./engine.ts";
 import { keyManagerRoutes } from "./key-manager/routes.ts";
 import { fields, type ListQuery, pageLinks, parseListQuery } from "./listing.ts";
@@ -56,6 +57,7 @@ export function createRouter(engine: Engine, keyManager: KeyManager | null): Rou
   for (const rules of cataloguePaths(engine.options.computeFlavors)) catalogueRoutes(v2, engine, rules);
   quotaRoutes(v2, engine);
   providerRoutes(v2);
+  controllerRoutes(v2, engine.options.store);
   adminOnly(v2, AMPHORAE);
   amphoraRoutes(v2, engine);
   readRoutes(v2, engine, amphora, AMPHORAE, {}, noViews);

@@ -1,14 +1,13 @@
 /** What the controller needs of a compute service. */
-import type { CertificateBundle } from "../../agent/protocol.ts";
+import type { CertificateBundle, Reporting } from "../../agent/protocol.ts";
 import type { Port } from "./network.ts";
 
 /** What an agent must be given before it can be spoken to. */
 export interface Bootstrap {
   readonly identity: CertificateBundle;
   readonly heartbeatKey: Buffer;
-  readonly heartbeatIntervalMs: number;
   /** where heartbeats go */
-  readonly controllers: readonly { readonly address: string; readonly port: number }[];
+  readonly reporting: Reporting;
 }
 
 export interface Instance {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { CertificateReader } from "../certificates/reader.ts";
 import { Tls } from "../certificates/tls.ts";
+import { hasRole, ROLES } from "../roles.ts";
 import { openVault } from "../secrets/key.ts";
 import type { KeyManager } from "../secrets/key-manager.ts";
 import { DEFAULT_SUBNET_ID, type Settings, SettingsError } from "../settings.ts";
@@ -37,8 +38,10 @@ export interface Place {
   readonly log: Logger;
 }
 
-/** @throws {SettingsError} for drivers that do not go with each other */
-export function checkDrivers({ compute, network, secrets }: Settings): void {
+/** @throws {SettingsError} for drivers that do not go with each other, or with what the controller is to do */
+export function checkDrivers(settings: Settings): void {
+  const { compute, network, secrets } = settings;
+  checkRoles(settings);
   if (compute === "local" && secrets !== "local") {
     throw new SettingsError("secrets: compute local puts certificates on amphorae, which needs secrets local");
   }
@@ -47,9 +50,24 @@ export function checkDrivers({ compute, network, secrets }: Settings): void {
   }
 }
 
+function checkRoles(settings: Settings): void {
+  const isWhole = ROLES.every((role) => hasRole(settings, role));
+  if (!isWhole && settings.database === "sqlite") {
+    throw new SettingsError("role: with SQLite there is one controller, which has all roles; several need PostgreSQL");
+  }
+  const address = settings["heartbeat-address"] || settings["heartbeat-listen"];
+  if (settings.compute !== "noop" && hasRole(settings, "health") && isUnspecified(address)) {
+    throw new SettingsError(`heartbeat-address: amphorae can't send to ${address}: name the address of this host`);
+  }
+}
+
+function isUnspecified(address: string): boolean {
+  return address === "0.0.0.0" || address === "::";
+}
+
 /** Whether anything is made on this host, for which the controller must be root. */
-export function needsRoot({ compute }: Settings): boolean {
-  return compute === "local";
+export function needsRoot(settings: Settings): boolean {
+  return settings.compute === "local" && hasRole(settings, "reconciler");
 }
 
 /** Nothing is started yet. */

@@ -40,6 +40,7 @@ export const amphora = defineResource({
       write: "internal",
       doc: "Since when a controller misses it and none hears it, ms since 1970.",
     }),
+    reporting: optionalText(z.string(), { write: "internal", doc: "Where it was told to send heartbeats; JSON." }),
     retiring: flag({ write: "internal", default: false, doc: "To be replaced by another." }),
   },
 });

@@ -28,8 +28,7 @@ export interface AmphoraeOptions {
   readonly client: AgentClient;
   readonly authority: Authority;
   /** where agents send heartbeats */
-  readonly heartbeats: Bootstrap["controllers"];
-  readonly heartbeatIntervalMs: number;
+  readonly reporting: () => Promise<Bootstrap["reporting"]>;
   readonly certificateDays: number;
   /** ms that an instance may take until its agent answers */
   readonly bootLimit: number;
@@ -171,14 +170,15 @@ export class Amphorae {
   }
 
   async #bootstrap(row: Amphora, known: Partial<Amphora>): Promise<Bootstrap> {
-    const { authority, certificateDays, heartbeats, heartbeatIntervalMs } = this.#options;
+    const { authority, certificateDays } = this.#options;
+    const reporting = await this.#options.reporting();
     const identity = await authority.issueAmphora(row.id, certificateDays);
+    known.reporting = JSON.stringify(reporting);
     known.cert_expiration = timestamp(identity.expires.getTime());
     return {
       identity: identity.bundle,
       heartbeatKey: Buffer.from(row.heartbeat_key, "hex"),
-      heartbeatIntervalMs,
-      controllers: heartbeats,
+      reporting,
     };
   }
 

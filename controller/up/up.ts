@@ -4,6 +4,7 @@ import pino from "pino";
 import { Controller, tokenFile } from "../controller.ts";
 import { needsRoot } from "../drivers/drivers.ts";
 import { stopSignal } from "../process.ts";
+import { hasRole } from "../roles.ts";
 import { type Settings, SettingsError } from "../settings.ts";
 import { ApiClient } from "./client.ts";
 import { awaitDemo, createDemo, type Demo, findDemo, startMembers } from "./demo.ts";
@@ -15,6 +16,9 @@ export async function up(settings: Settings, say: (line: string) => void): Promi
   }
   if (settings.demo && settings.identity === "keystone") {
     throw new SettingsError("demo: it is made with the static administrator's token: add --no-demo");
+  }
+  if (!hasRole(settings, "api") || !hasRole(settings, "reconciler")) {
+    throw new SettingsError("role: up needs all of them; for some of the roles there is amphora-controller run");
   }
   const started = performance.now();
   const stopped = stopSignal();

@@ -48,6 +48,38 @@ t.test("they go to the controllers in turn", async (t) => {
   );
 });
 
+t.test("a controller says where they go, and how often, from then on and after a restart", async (t) => {
+  const [first, second] = [await HeartbeatSocket.open(t, PORT), await HeartbeatSocket.open(t, PORT + 1)];
+  const agent = await startAgent(t, OFTEN);
+  await first.next(agent);
+  const elsewhere = { controllers: [{ address: "127.0.0.1", port: PORT + 1 }], heartbeat_interval_ms: 200 };
+  t.equal((await agent.call("PUT", "/v1/reporting", elsewhere)).status, 200);
+  await second.next(agent);
+  const before = first.datagrams.length;
+  await agent.end("SIGKILL");
+  await agent.start();
+  for (let n = 0; n < 3; n++) await second.next(agent);
+  t.equal(first.datagrams.length, before, "none goes where they went before");
+});
+
+t.test("where they can't go is refused, and changes nothing", async (t) => {
+  const socket = await HeartbeatSocket.open(t, PORT);
+  const agent = await startAgent(t, OFTEN);
+  const wrong: [unknown, RegExp][] = [
+    [{ controllers: [] }, /controllers: .*>=1/],
+    [{ controllers: [{ address: "localhost" }] }, /controllers\.0\.address/],
+    [{ controllers: [{ address: "::1" }] }, /controllers\.0\.address: ::1 can't be reached from 127\./],
+    [{ controllers: [{ address: "127.0.0.1" }], heartbeat_interval_ms: 1 }, /heartbeat_interval_ms/],
+    [{ controllers: [{ address: "127.0.0.1" }], more: 1 }, /more/],
+  ];
+  for (const [body, message] of wrong) {
+    const { status, text } = await agent.call("PUT", "/v1/reporting", body);
+    t.equal(status, 422, text);
+    t.match(text, message);
+  }
+  await socket.next(agent);
+});
+
 t.test("a restarted agent goes on with newer ones", async (t) => {
   const socket = await HeartbeatSocket.open(t, PORT);
   const agent = await startAgent(t, OFTEN);
@@ -72,7 +104,7 @@ t.test("they carry what runs: revision, digest of the health report, counters", 
   t.equal(counted.body.digest, digestOf(await agent.health()));
 });
 
-t.test("one comes at once when the health of something changes", async (t) => {
+t.test("one comes at once, to every controller, when the health of something changes", async (t) => {
   const socket = await HeartbeatSocket.open(t, PORT);
   const agent = await startAgent(t, SELDOM);
   await plugTenant(t);

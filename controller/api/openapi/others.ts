@@ -1,5 +1,6 @@
 /** Operations that are not those which every resource has. */
 import { QUOTA_NAMES } from "../../model/resource.ts";
+import { ROLES } from "../../roles.ts";
 import { inPath, type Operation, operation, type Paths, under } from "./operations.ts";
 import { reference, type Schema } from "./schemas.ts";
 
@@ -30,6 +31,21 @@ const limits = {
   ),
 } satisfies Schema;
 const capabilities: Schema = { type: "array", items: object({ name: text, description: text }) };
+
+const when: Schema = { type: "string", format: "date-time" };
+const controller = object({
+  id: text,
+  host: text,
+  version: text,
+  roles: { type: "array", items: { enum: [...ROLES] } },
+  heartbeat_address: { type: ["string", "null"] },
+  heartbeat_port: { type: ["integer", "null"] },
+  state: { enum: ["UP", "HOLDING_BACK", "STOPPED", "LOST"] },
+  started_at: when,
+  seen_at: when,
+  amphorae: whole,
+  silent_amphorae: whole,
+});
 
 export function otherOperations(): Paths {
   const get = (path: string, summary: string, answer: Schema): [string, Record<string, Operation>] => [
@@ -85,6 +101,11 @@ export function otherOperations(): Paths {
         delete: operation("Set a quota back to the default", inPath("/quotas/{project_id}"), [204, null]),
       },
     ],
+    get(
+      "/controllers",
+      "The controllers of the deployment",
+      object({ controllers: { type: "array", items: controller } }),
+    ),
     get("/providers", "List providers", object({ providers: capabilities, providers_links: reference("Links") })),
     ...["flavor_capabilities", "availability_zone_capabilities"].map((kind) =>
       get(`/providers/{name}/${kind}`, "What a provider understands", under(kind, capabilities)),

@@ -138,8 +138,7 @@ export class LocalCompute implements ComputeDriver {
       const settings = {
         amphora_id: amphoraId,
         listen: { address, port: AGENT_PORT },
-        controllers: bootstrap.controllers,
-        heartbeat_interval_ms: bootstrap.heartbeatIntervalMs,
+        ...bootstrap.reporting,
         heartbeat_key_file: join(folder, "heartbeat.key"),
         identity_file: join(folder, "identity.json"),
         namespace: this.#namespace(amphoraId),

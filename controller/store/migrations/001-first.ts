@@ -185,6 +185,7 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("heartbeat_key", "text", (column) => column.notNull())
     .addColumn("revision", "integer", (column) => column.notNull())
     .addColumn("suspected_at", "bigint")
+    .addColumn("reporting", "text")
     .addColumn("retiring", "boolean", (column) => column.notNull())
     .execute();
 
@@ -258,6 +259,20 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("resource", "text", (column) => column.notNull())
     .addColumn("created_at", "text", (column) => column.notNull())
     .addUniqueConstraint("secret_consumers_once", ["kind", "used_id", "service", "resource_type", "resource"])
+    .execute();
+
+  await table("controllers")
+    .addColumn("id", "text", (column) => column.primaryKey())
+    .addColumn("host", "text", (column) => column.notNull())
+    .addColumn("version", "text", (column) => column.notNull())
+    .addColumn("roles", "text", (column) => column.notNull())
+    .addColumn("heartbeat_address", "text")
+    .addColumn("heartbeat_port", "integer")
+    .addColumn("state", "text", (column) => column.notNull())
+    .addColumn("started_at", "bigint", (column) => column.notNull())
+    .addColumn("seen_at", "bigint", (column) => column.notNull())
+    .addColumn("amphorae", "integer", (column) => column.notNull())
+    .addColumn("silent_amphorae", "integer", (column) => column.notNull())
     .execute();
 
   await table("deployment")
