@@ -11,7 +11,7 @@ import { DataPlane } from "./data-plane.ts";
 import { Heartbeats } from "./heartbeat.ts";
 import { parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
 import { metricsRegistry } from "./metrics.ts";
-import type { AgentInfo, HeartbeatBody } from "./protocol.ts";
+import { type AgentInfo, countersOf, type HeartbeatBody } from "./protocol.ts";
 import { parseReporting, readReporting, writeReporting } from "./reporting.ts";
 import { AgentServer, RequestError, type Routes } from "./server.ts";
 import { type AgentSettings, SettingsError } from "./settings.ts";
@@ -163,14 +163,7 @@ export class Agent {
       revision: this.#applier.running?.revision ?? 0,
       digest: this.#watch.digest,
       load: loadavg()[0] ?? 0,
-      stats: stats.map(([id, counters]) => [
-        id,
-        counters.active_connections,
-        counters.total_connections,
-        counters.bytes_in,
-        counters.bytes_out,
-        counters.request_errors,
-      ]),
+      stats: stats.map(([id, counters]) => countersOf(id, counters)),
     };
   }
 }

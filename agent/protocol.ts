@@ -125,6 +125,14 @@ export function unreachableController(from: string, { controllers }: Pick<Report
   return index < 0 ? null : index;
 }
 
+const listenerCounters = z.tuple([z.string(), z.int(), z.int(), z.int(), z.int(), z.int()]);
+
+/** A listener's counters, as a heartbeat has them. */
+export function countersOf(id: string, counters: Counters): z.output<typeof listenerCounters> {
+  const { active_connections, total_connections, bytes_in, bytes_out, request_errors } = counters;
+  return [id, active_connections, total_connections, bytes_in, bytes_out, request_errors];
+}
+
 /** What a heartbeat says beyond who and when. */
 export const heartbeatBody = z.object({
   revision: z.int(),
@@ -133,7 +141,7 @@ export const heartbeatBody = z.object({
   /** 1 minute load average */
   load: z.number(),
   /** counters of every listener, left out when they do not fit: [id, active, total, in, out, errors] */
-  stats: z.array(z.tuple([z.string(), z.int(), z.int(), z.int(), z.int(), z.int()])).optional(),
+  stats: z.array(listenerCounters).optional(),
 });
 export type HeartbeatBody = z.output<typeof heartbeatBody>;
 

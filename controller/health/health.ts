@@ -1,7 +1,7 @@
 /** What is known of amphorae that speak, and what follows from it for the store: statuses, counters, replacements. */
 import type { Logger } from "pino";
-import type { Heartbeat } from "../../agent/protocol.ts";
-import type { AgentClient } from "../amphorae/client.ts";
+import { countersOf, type Heartbeat } from "../../agent/protocol.ts";
+import { type AgentClient, addressOf } from "../amphorae/client.ts";
 import { amphora } from "../model/amphora.ts";
 import type { Store } from "../store/database.ts";
 import { findRow } from "../store/rows.ts";
@@ -13,6 +13,8 @@ import { type SilenceState, SilenceWatch } from "./silence.ts";
 
 /** Counters are written, and silence is looked for, at most so often (ms). */
 const ROUND_INTERVAL = 1000;
+/** Counters for which a heartbeat has no room are fetched at most so often (ms). */
+const COUNT_INTERVAL = 10_000;
 /** An amphora that one controller misses may be heard by another, which has so many rounds to say so. */
 const SILENT_ROUNDS = 3;
 /** New amphorae are looked for so often (ms): one that never speaks is missed too. */
@@ -20,7 +22,7 @@ const EXPECT_INTERVAL = 15_000;
 
 export interface HealthOptions {
   readonly store: Store;
-  readonly client: Pick<AgentClient, "health" | "info">;
+  readonly client: Pick<AgentClient, "health" | "info" | "stats">;
   readonly settling: Settling;
   readonly heartbeatIntervalMs: number;
   /** ms of silence after which an amphora is suspected */
@@ -90,8 +92,25 @@ export class Health {
       seen.digest = "";
     }
     if (body.stats !== undefined) this.#counters.take(seen, body.stats);
+    else if (Date.now() - seen.countedAt > COUNT_INTERVAL) this.#count(seen);
     seen.wanted = body.digest;
     this.#reports.want(seen);
+  }
+
+  /** Fetches the counters of one whose heartbeats have no room for them. */
+  #count(seen: Seen): void {
+    const { store, client, log } = this.#options;
+    seen.countedAt = Date.now();
+    findRow(store.db, amphora, seen.amphoraId)
+      .then(async (row) => {
+        if (row === undefined) return;
+        const { listeners } = await client.stats(addressOf(row));
+        this.#counters.take(
+          seen,
+          Object.entries(listeners).map(([id, each]) => countersOf(id, each)),
+        );
+      })
+      .catch((error: unknown) => log.warn({ amphora: seen.amphoraId, err: error }, "fetching counters failed"));
   }
 
   /** Has the report fetched of one that does not tell when it changes. */

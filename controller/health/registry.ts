@@ -14,6 +14,8 @@ export interface Seen {
   fetching: boolean;
   /** what it last said of each listener, to pass over what did not change */
   counters: ReadonlyMap<string, string>;
+  /** when its counters were last asked for */
+  countedAt: number;
   /** whether it has ever spoken to this controller */
   spoke: boolean;
   /** for how many rounds its silence has been on record */
@@ -77,6 +79,7 @@ function unseen(amphoraId: string): Seen {
     report: null,
     fetching: false,
     counters: new Map(),
+    countedAt: 0,
     spoke: false,
     rounds: 0,
     silent: false,

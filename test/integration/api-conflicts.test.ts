@@ -134,7 +134,11 @@ for (const database of databases(t)) {
         listeners: { [listener]: full ? "FULL" : "OPEN" },
         pools: { [pool]: { [member]: full ? "UP" : "DOWN", [second.id]: "UP" } },
       });
-      const client = { health: async () => report(), info: () => Promise.reject(new Error("no answer")) };
+      const client = {
+        health: async () => report(),
+        info: () => Promise.reject(new Error("no answer")),
+        stats: async () => ({ listeners: {} }),
+      };
       const settling = new Settling();
       const health = new Health({
         store: api.store,
