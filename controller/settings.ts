@@ -177,7 +177,7 @@ export const SETTINGS = {
   network: setting(z.enum(["local", "noop"]), {
     default: "local",
     value: "DRIVER",
-    doc: "What connects them: local (bridges on this host), or noop (any network, subnet and port is taken for real).",
+    doc: "What connects them: local (bridges on this host), or noop (any network, subnet, port and QoS policy is taken for real).",
   }),
   "compute-dir": setting(z.string().max(255), {
     default: "",

@@ -35,7 +35,7 @@ export class LoadBalancers {
     authorize(caller, "write", projectId);
     if (projectId === "")
       throw new ApiError(400, "Invalid input for field/attribute project_id. Mandatory field missing.");
-    checkQos(given.vip_qos_policy_id);
+    await this.#checkQos(given.vip_qos_policy_id);
     await precheck(null, node, { services: this.#engine.options.services, caller, projectId: async () => projectId });
     return this.#engine.create(
       caller,
@@ -49,7 +49,7 @@ export class LoadBalancers {
 
   async update(caller: Caller, id: string, root: Record<string, unknown>): Promise<Record<string, unknown>> {
     const patch = valuesForUpdate(loadBalancer, root);
-    checkQos(patch.vip_qos_policy_id);
+    await this.#checkQos(patch.vip_qos_policy_id);
     const row = await this.#engine.change(caller, id, async ({ trx, loadBalancer: row }) => {
       await checkFlavor(this.#engine.options.store, trx, patch.flavor_id);
       const changed = { ...patch, updated_at: timestamp() };
@@ -126,6 +126,11 @@ export class LoadBalancers {
     });
   }
 
+  async #checkQos(policyId: string | null | undefined): Promise<void> {
+    if (!policyId || (await this.#engine.options.network.hasQosPolicy(policyId))) return;
+    throw invalidField("vip_qos_policy_id", policyId, "The network of this deployment has no such QoS policy.");
+  }
+
   #reserve(...[trx, id, request]: Parameters<Engine["options"]["network"]["reserveVip"]>) {
     return this.#engine.options.network.reserveVip(trx, id, request).catch((error: unknown) => {
       if (error instanceof NetworkRequestError) throw new ApiError(error.status, error.message);
@@ -161,9 +166,4 @@ async function checkNoParts(db: Connection, id: string): Promise<void> {
       );
     }
   }
-}
-
-function checkQos(policyId: string | null | undefined): void {
-  if (policyId)
-    throw invalidField("vip_qos_policy_id", policyId, "The network of this deployment has no QoS policies.");
 }

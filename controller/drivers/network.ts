@@ -43,6 +43,8 @@ export interface NetworkDriver {
   releasePort(trx: Trx, portId: string): Promise<void>;
   /** Whether members may name this subnet. */
   hasSubnet(subnetId: string): Promise<boolean>;
+  /** Whether VIPs may name this QoS policy. */
+  hasQosPolicy(policyId: string): Promise<boolean>;
   /** Gives back every address that a load balancer or amphora holds; nothing happens when it has none. */
   release(trx: Trx, ownerId: string): Promise<void>;
 }

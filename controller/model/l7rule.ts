@@ -24,7 +24,7 @@ export const l7rule = defineResource({
     admin_state_up: common.adminStateUp,
     tags: common.tags,
 
-    l7policy_id: text(uuid, { write: "internal", doc: "Its policy." }),
+    l7policy_id: text(uuid, { write: "never", hidden: true, doc: "Its policy." }),
     loadbalancer_id: common.partOf,
     doomed: common.doomed,
   },

@@ -27,7 +27,7 @@ export const member = defineResource({
     monitor_port: optionalInteger(port, { doc: "The port that is checked; null: protocol_port." }),
     tags: common.tags,
 
-    pool_id: text(uuid, { write: "internal", doc: "Its pool." }),
+    pool_id: text(uuid, { write: "never", hidden: true, doc: "Its pool." }),
     loadbalancer_id: common.partOf,
     doomed: common.doomed,
   },

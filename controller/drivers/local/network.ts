@@ -83,6 +83,11 @@ export class LocalNetwork implements NetworkDriver {
     return this.#options.subnets.find(subnetId) !== undefined;
   }
 
+  /** This host's bridges know of none. */
+  async hasQosPolicy(): Promise<boolean> {
+    return false;
+  }
+
   async release(trx: Trx, ownerId: string): Promise<void> {
     await trx.deleteFrom("ports").where("owner_id", "=", ownerId).execute();
   }

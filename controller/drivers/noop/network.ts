@@ -1,4 +1,4 @@
-/** No network at all: every network, subnet and port is taken for one that there is, and addresses are made up. */
+/** No network at all: every network, subnet, port and QoS policy is taken for one that there is, and addresses are made up. */
 import { randomInt, randomUUID } from "node:crypto";
 import { type NetworkDriver, NetworkRequestError, type Port, type VipRequest } from "../network.ts";
 
@@ -27,6 +27,10 @@ export class NoopNetwork implements NetworkDriver {
   async releasePort(): Promise<void> {}
 
   async hasSubnet(): Promise<boolean> {
+    return true;
+  }
+
+  async hasQosPolicy(): Promise<boolean> {
     return true;
   }
 
