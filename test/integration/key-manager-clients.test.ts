@@ -5,7 +5,7 @@ import { join } from "node:path";
 import t from "tap";
 import { ADMIN, ALICE, startApi } from "../support/api.ts";
 import { Openssl } from "../support/openssl.ts";
-import { barbicanclient, openstack, value } from "../support/openstack.ts";
+import { endpointAndToken, openstack, python, Shell } from "../support/openstack.ts";
 import { SQLITE } from "../support/postgres.ts";
 
 const openssl = await Openssl.make(t);
@@ -17,45 +17,55 @@ t.test("openstack secret … stores a certificate, and gives it back", async (t)
   const folder = await mkdtemp(join(tmpdir(), "amphora-client-"));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const bundle = await openssl.file(await openssl.bundle(server));
-  const href = (...args: readonly string[]) => value(endpoint, ALICE, "Secret href", "secret", ...args);
+  const alice = Shell.open(t, endpointAndToken(endpoint, ALICE));
+  const href = (...args: readonly string[]) => alice.value("Secret href", "secret", ...args);
 
   const secret = await href("store", "--name", "server", "--file", bundle);
   t.match(secret, `${endpoint}/secrets/`);
   t.equal(await href("list", "--name", "server"), secret);
   const file = join(folder, "out.p12");
-  const type = ["--payload_content_type", "application/octet-stream"];
-  t.equal((await openstack(endpoint, ALICE, "secret", "get", secret, "--file", file, ...type)).exitCode, 0);
+  await alice.quiet("secret", "get", secret, "--file", file, "--payload_content_type", "application/octet-stream");
   t.ok((await readFile(file)).equals(await readFile(bundle)), "the same bytes");
 
-  const [certificate, key] = [
-    await href("store", "--name", "certificate", "--payload", server.certificate, "--secret-type", "certificate"),
-    await href("store", "--name", "key", "--payload", server.key, "--payload-content-type", "text/plain"),
-  ];
-  const parts = ["--secret", `certificate=${certificate}`, "--secret", `private_key=${key}`];
+  // a shell reads lines: a payload of several is for a command of its own
+  const text = ["secret", "store", "--name", "certificate", "--payload", server.certificate, "-f", "value"];
+  const stored = await openstack(endpointAndToken(endpoint, ALICE), ...text, "-c", "Secret href");
+  t.equal(stored.exitCode, 0);
+  const key = await href("store", "--name", "key", "--payload", "a key", "--payload-content-type", "text/plain");
+  const parts = ["--secret", `certificate=${stored.stdout}`, "--secret", `private_key=${key}`];
   const create = ["secret", "container", "create", "--type", "certificate", "--name", "c", ...parts];
-  const container = await value(endpoint, ALICE, "Container href", ...create);
-  t.equal(await value(endpoint, ALICE, "Private Key", "secret", "container", "get", container), key);
-  t.equal((await openstack(endpoint, ALICE, "acl", "user", "add", "--user", "bob", container)).exitCode, 0);
-  t.match(await value(endpoint, ALICE, "Users", "acl", "get", container), "bob");
+  const container = await alice.value("Container href", ...create);
+  t.equal(await alice.value("Private Key", "secret", "container", "get", container), key);
+  await alice.run("acl", "user", "add", "--user", "bob", container);
+  t.match(await alice.value("Users", "acl", "get", container), "bob");
 
-  t.equal((await openstack(endpoint, ALICE, "secret", "update", key, "another")).exitCode, 0);
-  t.equal(await value(endpoint, ALICE, "Payload", "secret", "get", key, "--payload"), "another");
-  t.equal((await openstack(endpoint, ALICE, "secret", "delete", secret)).exitCode, 0);
-  const gone = await openstack(endpoint, ALICE, "secret", "get", secret);
-  t.not(gone.exitCode, 0);
-  t.match(gone.output, /Not Found: Secret .* not found\./);
-  const foreign = await openstack(endpoint, ADMIN, "secret", "get", key, "--payload");
-  t.match(foreign.output, "Forbidden: Policy does not allow this request to be performed.");
-  const nobody = await openstack(endpoint, "wrong", "secret", "list");
-  t.match(nobody.output, /Unauthorized|requires authentication/);
+  await alice.quiet("secret", "update", key, "another");
+  t.equal(await alice.value("Payload", "secret", "get", key, "--payload"), "another");
+  await alice.quiet("secret", "delete", secret);
+  t.match(await alice.failing("secret", "get", secret), /Not Found: Secret .* not found\./);
+  const admin = Shell.open(t, endpointAndToken(endpoint, ADMIN));
+  const foreign = await admin.failing("secret", "get", key, "--payload");
+  t.match(foreign, "Forbidden: Policy does not allow this request to be performed.");
+  const nobody = await openstack(endpointAndToken(endpoint, "wrong"), "secret", "list");
+  t.match(nobody.stderr, /Unauthorized|requires authentication/);
+  t.not(nobody.exitCode, 0);
 });
 
 t.test("python-barbicanclient finds the key manager in a catalogue, and gets on with it", async (t) => {
   const api = await startApi(t, SQLITE);
-  const said = await barbicanclient(
-    api.base,
-    ALICE,
+  const said = await python(
+    {},
+    "-c",
     `
+import json
+from keystoneauth1 import access, fixture, session
+from keystoneauth1.identity.access import AccessInfoPlugin
+from barbicanclient import client as barbican, exceptions
+issued = fixture.V3Token()
+issued.set_project_scope()
+issued.add_service("key-manager").add_standard_endpoints(public="${api.base}/key-manager")
+login = AccessInfoPlugin(access.AccessInfoV3(issued, "${ALICE}"))
+client = barbican.Client(session=session.Session(auth=login))
 for i in range(12):
     client.secrets.create(name="n%d" % (i % 2), payload="p%d" % i, bit_length=i + 1, mode="cbc").store()
 assert client.secrets.total() == 12
