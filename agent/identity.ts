@@ -45,7 +45,11 @@ export function parseIdentity(document: unknown, amphoraId: string): Certificate
   return bundle;
 }
 
-function checkIdentity(
+/**
+ * Checks that a bundle is this amphora's own, whatever the time is.
+ * @throws {IdentityError} naming the field at fault
+ */
+export function checkIdentity(
   document: unknown,
   amphoraId: string,
 ): { bundle: CertificateBundle; certificate: X509Certificate } {

@@ -11,6 +11,14 @@ Usage:
       Serves the controller until SIGTERM. HAProxy goes on without it.
       --config FILE     settings, JSON (default /etc/amphora/agent.json)
 
+  amphora-agent bootstrap [--from DIR] [--network DIR]
+      Makes a new instance an amphora: takes its settings, certificate and keys
+      from its config drive, or from the metadata service.
+      --config FILE     the settings to write (default /etc/amphora/agent.json)
+      --state DIR       where secrets go (default /var/lib/amphora)
+      --from DIR        a folder laid out as a config drive
+      --network DIR     write the management network there, for systemd-networkd
+
   amphora-agent render SPEC --out DIR [--check]
       Writes the configuration files of a spec below DIR: the same as on an
       instance, with neither root nor network. SPEC is a file, or - for
@@ -40,6 +48,12 @@ async function main(args: string[]): Promise<void> {
     if (rest.length > 0) throw new UsageError(`run takes no ${rest[0]}`);
     return run(values.config);
   }
+  if (command === "bootstrap") {
+    if (rest.length > 0) throw new UsageError(`bootstrap takes no ${rest[0]}`);
+    const { bootstrapCommand } = await import("./bootstrap/command.ts");
+    const { config, state, from = null, network = null } = values;
+    return bootstrapCommand({ config, state, from, network }, print);
+  }
   throw new UsageError(`there is no command ${command}`);
 }
 
@@ -50,6 +64,9 @@ function parse(args: string[]) {
       allowPositionals: true,
       options: {
         config: { type: "string", default: "/etc/amphora/agent.json" },
+        from: { type: "string" },
+        network: { type: "string" },
+        state: { type: "string", default: "/var/lib/amphora" },
         out: { type: "string" },
         check: { type: "boolean", default: false },
         haproxy: { type: "string", default: "/usr/sbin/haproxy" },
