@@ -1,5 +1,6 @@
 /**
- * Runs the tests: `npm test`, or `npm test -- FILE...` for some of them. Unit tests run side by side; every other file
+ * Runs the tests: `npm test`, or `npm test -- FILE...` for some of them; `npm run test:images` runs those that build and
+ * boot amphora images, with `--all` under emulation of another architecture too. Unit tests run side by side; every other file
  * runs in a network namespace of its own, one after the other, and what it leaves behind is removed and told as a
  * failure.
  *
@@ -8,6 +9,7 @@
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
 import { join, relative } from "node:path";
+import { parseArgs } from "node:util";
 import { Parser, type Result } from "tap-parser";
 import { takeTheMachine } from "./support/lock.ts";
 import { dropNamespace, makeNamespace, namespaceNames } from "./support/namespaces.ts";
@@ -16,6 +18,9 @@ const ROOT = join(import.meta.dirname, "..");
 const TAP = join(ROOT, "node_modules/.bin/tap");
 /** A file that takes longer hangs (seconds). */
 const FILE_LIMIT = 600;
+/** Images boot in a minute under emulation, and in several under that of another architecture. */
+const IMAGES_LIMIT = 2400;
+const FOREIGN = "test/images/foreign";
 
 interface Outcome {
   passed: number;
@@ -26,11 +31,19 @@ interface Outcome {
 }
 
 async function main(): Promise<number> {
-  const wanted = process.argv.slice(2).map((file) => relative(ROOT, join(process.cwd(), file)));
-  const all = globSync("test/{unit,integration,e2e,vm}/**/*.test.ts", { cwd: ROOT }).sort();
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { images: { type: "boolean", default: false }, all: { type: "boolean", default: false } },
+  });
+  const wanted = positionals.map((file) => relative(ROOT, join(process.cwd(), file)));
+  const all = globSync("test/{unit,integration,e2e,vm,images}/**/*.test.ts", { cwd: ROOT }).sort();
   const left = new Set((process.env.AMPHORA_SKIP_TESTS ?? "").split(",").filter((name) => name !== ""));
   for (const name of left) if (!all.includes(name)) throw new Error(`AMPHORA_SKIP_TESTS names no test: ${name}`);
-  const chosen = all.filter((file) => (wanted.length === 0 || wanted.includes(file)) && !left.has(file));
+  const byDefault = (file: string) =>
+    file.startsWith("test/images/") === values.images && (values.all || !file.startsWith(FOREIGN));
+  const chosen = all.filter(
+    (file) => (wanted.length === 0 ? byDefault(file) : wanted.includes(file)) && !left.has(file),
+  );
   if (chosen.length === 0) throw new Error(`there is no such test: ${wanted.join(" ")}`);
 
   const total: Outcome = { passed: 0, failed: 0, failures: [], skipped: [] };
@@ -78,7 +91,8 @@ async function runAlone(file: string): Promise<Outcome> {
 }
 
 function runTap(files: readonly string[], prefix: readonly string[]): Promise<Outcome> {
-  const tap = [TAP, "run", "--reporter=tap", "--disable-coverage", `--timeout=${FILE_LIMIT}`, ...files];
+  const limit = files.some((file) => file.startsWith("test/images/")) ? IMAGES_LIMIT : FILE_LIMIT;
+  const tap = [TAP, "run", "--reporter=tap", "--disable-coverage", `--timeout=${limit}`, ...files];
   const [command = "", ...args] = [...prefix, ...tap];
   const outcome: Outcome = { passed: 0, failed: 0, failures: [], skipped: [] };
   return new Promise((resolve, reject) => {

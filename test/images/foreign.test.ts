@@ -1,0 +1,14 @@
+/** The image of the other architecture, under emulation: minutes. */
+import t from "tap";
+import { checkImage } from "../../images/check/check.ts";
+import { build } from "../support/images.ts";
+
+t.test("the aarch64 image passes its check", async (t) => {
+  const file = await build("aarch64", t.testdir());
+  const lines: string[] = [];
+  const passed = await checkImage(file, (line) => {
+    lines.push(line);
+    t.comment(line);
+  });
+  t.ok(passed, lines.at(-1) ?? "no step");
+});
