@@ -18,6 +18,7 @@ export const packagesFor = (architecture: Architecture): readonly string[] => [
   "dash",
   "e2fsprogs",
   "findutils",
+  "fping",
   "grep",
   "haproxy",
   "iproute2",
