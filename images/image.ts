@@ -8,6 +8,9 @@ import { BuildError } from "./build-error.ts";
 import { machineMirrors, namedMirrors } from "./debian/mirrors.ts";
 import { SUITES } from "./recipe.ts";
 
+/** What is in an image, and some room for /var (MiB). */
+const LEAST_SIZE = 256;
+
 const HELP = `npm run image -- --arch ${ARCHITECTURES.map(({ name }) => name).join("|")} [OPTION...]
       Builds a bootable amphora image.
       --suite NAME            of Debian: ${SUITES.join(", ")} (default ${SUITES[0]})
@@ -94,7 +97,9 @@ async function mirrorsOf(main: string | undefined, security: string | undefined)
 function mebibytes(text: string): number {
   const [, number = "", unit] = /^(\d{1,6})([MG])$/.exec(text) ?? [];
   if (number === "") throw new BuildError(`--size: ${JSON.stringify(text)} is no size such as 2G or 1500M`);
-  return Number(number) * (unit === "G" ? 1024 : 1);
+  const size = Number(number) * (unit === "G" ? 1024 : 1);
+  if (size < LEAST_SIZE) throw new BuildError(`--size: an image needs ${LEAST_SIZE}M or more`);
+  return size;
 }
 
 async function publicKey(file: string): Promise<string> {

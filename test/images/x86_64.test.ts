@@ -7,7 +7,7 @@ import { Authority } from "../../controller/amphorae/authority.ts";
 import { sha256 } from "../../images/build.ts";
 import { checkImage } from "../../images/check/check.ts";
 import { imageOf } from "../../images/manifest.ts";
-import { AMPHORA_ID, boot, bootstrapDocument, build, configDrive, image, knock, says } from "../support/images.ts";
+import { AMPHORA_ID, boot, bootstrapDocument, build, configDrive, knock, says } from "../support/images.ts";
 
 const out = await mkdtemp(join(tmpdir(), "amphora-images-"));
 let file = "";
@@ -36,13 +36,6 @@ t.test("the manifest is of this image, and names what an amphora needs and nothi
   for (const name of ["gcc", "openssh-server", "apt"]) t.notOk(names.includes(name), `no ${name}`);
   const megabytes = (await stat(file)).size / 1e6;
   t.ok(megabytes < 160, `${megabytes.toFixed(0)} MB`);
-});
-
-t.test("an image that is too small for what is in it is not built", async (t) => {
-  const out = t.testdir();
-  const result = await image("--arch", "x86_64", "--out", out, "--size", "100M");
-  t.match(result, { exitCode: 1, stderr: /^amphora image: --size: an image needs \d+M or more$/ });
-  t.strictSame(await readdir(out), []);
 });
 
 t.test("the image passes its check", async (t) => {

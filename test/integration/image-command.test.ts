@@ -25,6 +25,7 @@ const WRONG: Record<string, [args: string[], message: RegExp]> = {
   "an unknown suite": [["--arch", "x86_64", "--suite", "sid"], /--suite: unknown sid: choose trixie$/],
   "an unknown format": [["--arch", "x86_64", "--format", "vmdk"], /--format: unknown vmdk: choose qcow2 or raw$/],
   "a size that is none": [["--arch", "x86_64", "--size", "2T"], /--size: "2T" is no size such as 2G or 1500M$/],
+  "a size that is too small": [["--arch", "x86_64", "--size", "100M"], /--size: an image needs 256M or more$/],
   "a mirror that is none": [["--arch", "x86_64", "--mirror", "x] y"], /--mirror: "x\] y" is no http or https URL$/],
   "a mirror that does not answer": [
     ["--arch", "x86_64", "--mirror", "http://127.0.0.1:9/debian"],

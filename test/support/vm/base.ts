@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
 import { ownArchitecture } from "../../../images/architectures.ts";
+import { BuildError } from "../../../images/build-error.ts";
 import { writeCpio } from "../../../images/cpio.ts";
 import { machineMirrors } from "../../../images/debian/mirrors.ts";
 import { type Package, Packages } from "../../../images/debian/packages.ts";
@@ -66,7 +67,7 @@ export async function build(): Promise<string> {
   const release = await lock(join(CACHE, "lock"), BUILD_LIMIT);
   try {
     const recipe = await recipeKey();
-    return (await fresh(recipe)) ?? (await renew(recipe));
+    return (await fresh(recipe)) ?? (await renew(recipe).catch((error: unknown) => yesterdays(recipe, error)));
   } finally {
     await release();
   }
@@ -132,12 +133,23 @@ async function make(list: readonly Package[], archives: string, folder: string):
 }
 
 /** The folder of the base that this recipe made within the last day, or null. */
-async function fresh(recipe: string): Promise<string | null> {
+function fresh(recipe: string): Promise<string | null> {
+  return lastBase(recipe, Date.now() - FRESH);
+}
+
+/** The base that this recipe made earlier, while the mirror can't be reached. @throws the reason when there is none */
+async function yesterdays(recipe: string, reason: unknown): Promise<string> {
+  const folder = reason instanceof BuildError ? await lastBase(recipe, 0) : null;
+  if (folder === null) throw reason;
+  return folder;
+}
+
+async function lastBase(recipe: string, since: number): Promise<string | null> {
   const text = await readFile(CURRENT, "utf8").catch(() => null);
   if (text === null) return null;
   const current = JSON.parse(text) as Current;
-  const old = current.recipe !== recipe || Date.now() - current.checkedAt > FRESH;
-  return old || !(await exists(current.folder)) ? null : current.folder;
+  const usable = current.recipe === recipe && current.checkedAt >= since && (await exists(current.folder));
+  return usable ? current.folder : null;
 }
 
 /** Everything of this project that decides what is in the base. */
