@@ -82,7 +82,7 @@ export const NOT_NEEDED: ReadonlySet<string> = new Set([
 
 /** What of a package is for people at a desk, for other languages, or for an installer. */
 export const UNWANTED =
-  /^usr\/share\/(doc|man|locale|info|lintian|bug|bash-completion|zsh|i18n|perl5?|polkit-1|initramfs-tools|debconf|apport|menu|pixmaps|applications|readline|gdb|mime)\/|^usr\/lib\/udev\/hwdb\.|^usr\/lib\/tmpfiles\.d\/(20-systemd|credstore|debian|haproxy|home|libselinux1|provision|x11)|^usr\/lib\/[^/]+\/(gconv|perl)|^var\/(lib\/dpkg|cache|log)\/|^usr\/lib\/(init|dracut|kernel|modprobe\.d\/aliases)|^etc\/(init\.d|rc\d|cron|logrotate\.d|default|kernel|initramfs|apt|dpkg|rsyslog\.d|ufw|update-motd\.d|network|pam\.d\/ch)/;
+  /^usr\/share\/(doc|man|locale|info|lintian|bug|bash-completion|zsh|i18n|perl5?|polkit-1|initramfs-tools|debconf|apport|menu|pixmaps|applications|readline|gdb|mime)\/|^usr\/lib\/udev\/hwdb\.|^usr\/lib\/systemd\/system-generators\/systemd-ssh-generator|^usr\/lib\/tmpfiles\.d\/(20-systemd|credstore|debian|haproxy|home|libselinux1|provision|x11)|^usr\/lib\/[^/]+\/(gconv|perl)|^var\/(lib\/dpkg|cache|log)\/|^usr\/lib\/(init|dracut|kernel|modprobe\.d\/aliases)|^etc\/(init\.d|rc\d|cron|logrotate\.d|default|kernel|initramfs|apt|dpkg|rsyslog\.d|ufw|update-motd\.d|network|pam\.d\/ch)/;
 
 /** Where a package says under which licences it may be used; read for the manifest. */
 export const COPYRIGHT = /^usr\/share\/doc\/([^/]+)\/copyright$/;

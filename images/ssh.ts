@@ -1,10 +1,15 @@
 /** An image to look into: root may log in over the management network, with a key and nothing else. */
+import { BuildError } from "./build-error.ts";
 import type { FileTree } from "./tree.ts";
 
 const UNITS = "usr/lib/systemd/system";
 
 /** @param key a line for authorized_keys */
 export function addSsh(tree: FileTree, key: string): void {
+  // no password will do, as before; but sshd lets nobody into an account that is locked
+  const shadow = tree.get("etc/shadow");
+  if (shadow?.type !== "file") throw new BuildError("etc/shadow: is not there");
+  tree.set("etc/shadow", { ...shadow, data: Buffer.from(shadow.data.toString().replace(/^root:!\*:/, "root:*:")) });
   tree.folder("root/.ssh", 0o700).file("root/.ssh/authorized_keys", `${key.trim()}\n`, 0o600);
   tree.folder("etc/ssh");
   tree.file(
