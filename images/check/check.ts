@@ -2,51 +2,28 @@
  * Checks an image as a cloud and a controller would use it: boots it with a config drive, pushes a spec, sends traffic,
  * shuts it down, and boots it again without the drive.
  */
-import { randomBytes, randomInt, randomUUID } from "node:crypto";
-import { createSocket, type Socket } from "node:dgram";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { access, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { access, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { execa } from "execa";
-import type { BootstrapDocument } from "../../agent/bootstrap/document.ts";
-import { openHeartbeat } from "../../agent/protocol.ts";
-import { Authority } from "../../controller/amphorae/authority.ts";
-import { AgentClient, UnreachableError } from "../../controller/amphorae/client.ts";
-import type { AmphoraSpecInput } from "../../templates/spec.ts";
+import type { AgentInfo } from "../../agent/protocol.ts";
+import { UnreachableError } from "../../controller/amphorae/client.ts";
 import { ARCHITECTURES, type Architecture } from "../architectures.ts";
 import { kernelFile, sha256 } from "../build.ts";
 import { BuildError } from "../build-error.ts";
 import { imageOf } from "../manifest.ts";
 import { type Accelerator, chooseAccelerator } from "../qemu.ts";
-import { firmwaresOf } from "./firmware.ts";
-import { Guest, MANAGEMENT, TENANT, TENANT_MAC } from "./guest.ts";
+import { type Firmware, firmwaresOf } from "./firmware.ts";
+import { Guest } from "./guest.ts";
+import { World } from "./world.ts";
 
 /** From power-on to the agent's first answer, with room for a busy machine that emulates another architecture (ms). */
 const BOOT_LIMIT = 600_000;
 const STEP_LIMIT = 120_000;
 /** Of the whole idle instance (bytes). */
 const MEMORY_LIMIT = 200_000_000;
-
-/** As Nova says it: one address by DHCP, one fixed. */
-const MANAGEMENT_NETWORK = {
-  links: [{ id: "tap0", type: "ovs", ethernet_mac_address: MANAGEMENT.mac, mtu: 1500, vif_id: "tap0" }],
-  networks: [
-    { id: "network0", link: "tap0", type: "ipv4_dhcp", network_id: "management" },
-    {
-      id: "network1",
-      link: "tap0",
-      type: "ipv6",
-      ip_address: "fec0::20",
-      netmask: "ffff:ffff:ffff:ffff::",
-      routes: [],
-    },
-  ],
-  services: [],
-};
+const REQUESTS = 100;
 
 /**
  * @param say receives a line for each step: PASS or FAIL, what, how long it took, and what went wrong
@@ -83,41 +60,19 @@ class Check {
   readonly #image: string;
   readonly #architecture: Architecture;
   readonly #scratch: string;
-  readonly #authority: Authority;
-  readonly #client: AgentClient;
-  readonly #member: Server;
-  readonly #heartbeats: Socket;
-  readonly #amphoraId = randomUUID();
-  readonly #heartbeatKey = randomBytes(32);
-  /** a loopback address of this check alone, so that two may run at once */
-  readonly #address = `127.${randomInt(1, 255)}.${randomInt(0, 256)}.${randomInt(1, 255)}`;
+  readonly #world: World;
   #guest: Guest | null = null;
 
-  private constructor(
-    image: string,
-    architecture: Architecture,
-    scratch: string,
-    authority: Authority,
-    client: AgentClient,
-  ) {
+  private constructor(image: string, architecture: Architecture, scratch: string, world: World) {
     this.#image = image;
     this.#architecture = architecture;
     this.#scratch = scratch;
-    this.#authority = authority;
-    this.#client = client;
-    this.#member = createServer((_, response) => response.end("member\n"));
-    this.#heartbeats = createSocket("udp4");
+    this.#world = world;
   }
 
   static async prepare(image: string, architecture: Architecture): Promise<Check> {
     const scratch = await mkdtemp(join(tmpdir(), "amphora-check-"));
-    const authority = await Authority.open(join(scratch, "authority"));
-    const client = new AgentClient((await authority.issueController()).bundle);
-    const check = new Check(image, architecture, scratch, authority, client);
-    await once(check.#member.listen(0, "127.0.0.1"), "listening");
-    check.#heartbeats.bind(0, "127.0.0.1");
-    await once(check.#heartbeats, "listening");
-    return check;
+    return new Check(image, architecture, scratch, await World.make(scratch));
   }
 
   *steps(): Generator<Step> {
@@ -137,15 +92,8 @@ class Check {
 
   async close(): Promise<void> {
     await this.#guest?.kill();
-    this.#client.close();
-    this.#member.close();
-    this.#member.closeAllConnections();
-    this.#heartbeats.close();
+    this.#world.close();
     await rm(this.#scratch, { recursive: true, force: true });
-  }
-
-  get #to() {
-    return { amphoraId: this.#amphoraId, address: this.#address };
   }
 
   get #running(): Guest {
@@ -162,7 +110,7 @@ class Check {
     return undefined;
   }
 
-  async #boot(firmware: "bios" | "uefi", withDrive: boolean): Promise<string> {
+  async #boot(firmware: Firmware, withDrive: boolean): Promise<string> {
     const disk = join(this.#scratch, "disk.qcow2");
     const folder = join(this.#scratch, "drive");
     if (withDrive) {
@@ -172,9 +120,7 @@ class Check {
           throw new BuildError(`it is no image: ${"stderr" in error ? String(error.stderr).trim() : error.message}`);
         },
       );
-      await mkdir(join(folder, "openstack/latest"), { recursive: true });
-      await writeFile(join(folder, "openstack/latest/user_data"), JSON.stringify(await this.#bootstrap()));
-      await writeFile(join(folder, "openstack/latest/network_data.json"), JSON.stringify(MANAGEMENT_NETWORK));
+      await this.#world.writeConfigDrive(folder);
     }
     const accelerator = await this.#accelerator();
     const begun = performance.now();
@@ -185,10 +131,10 @@ class Check {
       disk,
       configDrive: withDrive ? { folder } : null,
       scratch: this.#scratch,
-      address: this.#address,
+      address: this.#world.address,
     });
     this.#guest = guest;
-    const info = await guest.until("the agent answers", BOOT_LIMIT, () => this.#info());
+    const info = await guest.until("the agent answers", BOOT_LIMIT, () => this.#infoOrNull());
     const seconds = ((performance.now() - begun) / 1000).toFixed(1);
     return `${seconds} s after power-on under ${accelerator}, ${info.host.uptime.toFixed(0)} s after the kernel's start`;
   }
@@ -201,27 +147,15 @@ class Check {
     return kernel === undefined ? "tcg" : chooseAccelerator(this.#architecture, kernel);
   }
 
-  async #bootstrap(): Promise<BootstrapDocument> {
-    const { port } = this.#heartbeats.address();
-    return {
-      amphora_id: this.#amphoraId,
-      controllers: [{ address: MANAGEMENT.host, port }],
-      heartbeat_interval_ms: 1000,
-      heartbeat_key: this.#heartbeatKey.toString("base64"),
-      time_servers: [],
-      identity: (await this.#authority.issueAmphora(this.#amphoraId, 1)).bundle,
-    };
-  }
-
-  async #info() {
-    return this.#client.info(this.#to, 5000).catch((error: unknown) => {
+  async #infoOrNull(): Promise<AgentInfo | null> {
+    return this.#world.info(5000).catch((error: unknown) => {
       if (error instanceof UnreachableError) return null;
       throw error;
     });
   }
 
   async #hasIpvs(): Promise<string> {
-    const info = await this.#client.info(this.#to, STEP_LIMIT);
+    const info = await this.#world.info(STEP_LIMIT);
     if (info.capabilities.ip_vs !== true) throw new BuildError(`the agent says: ${JSON.stringify(info.capabilities)}`);
     return Object.entries(info.versions)
       .map(([name, version]) => `${name} ${version}`)
@@ -229,7 +163,7 @@ class Check {
   }
 
   async #memory(): Promise<string> {
-    const { memory } = (await this.#client.info(this.#to, STEP_LIMIT)).host;
+    const { memory } = (await this.#world.info(STEP_LIMIT)).host;
     const used = memory.total - memory.available;
     const text = `${Math.round(used / 1e6)} MB of ${Math.round(memory.total / 1e6)} in use`;
     if (used > MEMORY_LIMIT) throw new BuildError(`${text}, which is more than ${MEMORY_LIMIT / 1e6}`);
@@ -237,68 +171,29 @@ class Check {
   }
 
   async #heartbeat(): Promise<undefined> {
-    const deadline = AbortSignal.timeout(STEP_LIMIT);
-    for (;;) {
-      const [datagram] = (await once(this.#heartbeats, "message", { signal: deadline })) as [Buffer];
-      if (openHeartbeat(datagram, this.#heartbeatKey)?.amphoraId === this.#amphoraId) return undefined;
-    }
+    await this.#world.heartbeat(STEP_LIMIT);
+    return undefined;
   }
 
   async #stranger(): Promise<undefined> {
-    const other = await Authority.open(join(this.#scratch, "other-authority"));
-    const { certificate, key } = (await other.issueController()).bundle;
-    const stranger = new AgentClient({ certificate, key, ca: this.#authority.certificate });
-    try {
-      await stranger.info(this.#to, STEP_LIMIT);
-    } catch (error) {
-      if (error instanceof UnreachableError) return undefined;
-      throw error;
-    } finally {
-      stranger.close();
-    }
-    throw new BuildError("it was answered");
+    if (await this.#world.answersStrangers(STEP_LIMIT)) throw new BuildError("it was answered");
+    return undefined;
   }
 
   async #apply(): Promise<string> {
-    const { how, duration_ms } = await this.#client.putSpec(this.#to, this.#spec());
+    const { how, duration_ms } = await this.#world.putSpec();
     return `${how} in ${duration_ms.toFixed(0)} ms`;
   }
 
-  #spec(): AmphoraSpecInput {
-    const { port } = this.#member.address() as AddressInfo;
-    const [pool, listener, member] = [randomUUID(), randomUUID(), randomUUID()];
-    return {
-      revision: 1,
-      amphora_id: this.#amphoraId,
-      loadbalancer_id: randomUUID(),
-      role: "STANDALONE",
-      vips: [TENANT.vip],
-      interfaces: [{ name: "eth1", mac: TENANT_MAC, mtu: 1500, addresses: [TENANT.address], routes: [] }],
-      listeners: [{ id: listener, protocol: "HTTP", protocol_port: 80, default_pool_id: pool }],
-      pools: [
-        {
-          id: pool,
-          protocol: "HTTP",
-          lb_algorithm: "ROUND_ROBIN",
-          members: [{ id: member, address: TENANT.host, protocol_port: port }],
-        },
-      ],
-    };
-  }
-
   async #traffic(limit: number): Promise<string> {
-    const url = `http://${this.#address}:8080/`;
-    await this.#running.until(`${url} is answered by the member`, limit, async () => {
-      const answer = await fetch(url, { signal: AbortSignal.timeout(5000) }).catch(() => null);
-      return answer?.status === 200 && (await answer.text()) === "member\n" ? true : null;
-    });
-    const count = 100;
-    for (let i = 0; i < count; i++) {
-      const answer = await fetch(url, { signal: AbortSignal.timeout(STEP_LIMIT) });
-      if (answer.status !== 200) throw new BuildError(`request ${i + 1}: status ${answer.status}`);
-      await answer.text();
-    }
-    return `${count} requests from client to member`;
+    await this.#running.until("the member answers", limit, () =>
+      this.#world.request(5000).then(
+        () => true,
+        () => null,
+      ),
+    );
+    for (let i = 0; i < REQUESTS; i++) await this.#world.request(STEP_LIMIT);
+    return `${REQUESTS} requests from client to member`;
   }
 
   async #powerDown(): Promise<undefined> {
@@ -307,10 +202,10 @@ class Check {
     return undefined;
   }
 
-  async #bootAgain(firmware: "bios" | "uefi"): Promise<string> {
+  async #bootAgain(firmware: Firmware): Promise<string> {
     const figure = await this.#boot(firmware, false);
     await this.#traffic(STEP_LIMIT);
-    const { revision } = await this.#client.info(this.#to, STEP_LIMIT);
+    const { revision } = await this.#world.info(STEP_LIMIT);
     if (revision !== 1) throw new BuildError(`revision ${revision} runs, not 1`);
     return figure;
   }

@@ -1,0 +1,151 @@
+/** What an amphora under check meets: a controller of its own, with an authority; a member; and a client. */
+import { randomBytes, randomInt, randomUUID } from "node:crypto";
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { mkdir, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import type { BootstrapDocument } from "../../agent/bootstrap/document.ts";
+import { type AgentInfo, type ApplyAnswer, openHeartbeat } from "../../agent/protocol.ts";
+import { Authority } from "../../controller/amphorae/authority.ts";
+import { AgentClient, UnreachableError } from "../../controller/amphorae/client.ts";
+import type { AmphoraSpecInput } from "../../templates/spec.ts";
+import { BuildError } from "../build-error.ts";
+import { MANAGEMENT, TENANT, TENANT_MAC } from "./guest.ts";
+
+/** As Nova says it: one address by DHCP, one fixed. */
+const MANAGEMENT_NETWORK = {
+  links: [{ id: "tap0", type: "ovs", ethernet_mac_address: MANAGEMENT.mac, mtu: 1500, vif_id: "tap0" }],
+  networks: [
+    { id: "network0", link: "tap0", type: "ipv4_dhcp", network_id: "management" },
+    {
+      id: "network1",
+      link: "tap0",
+      type: "ipv6",
+      ip_address: "fec0::20",
+      netmask: "ffff:ffff:ffff:ffff::",
+      routes: [],
+    },
+  ],
+  services: [],
+};
+const ANSWER = "member\n";
+
+export class World {
+  /** a loopback address of this check alone, so that two may run at once */
+  readonly address = `127.${randomInt(1, 255)}.${randomInt(0, 256)}.${randomInt(1, 255)}`;
+  readonly #amphoraId = randomUUID();
+  readonly #heartbeatKey = randomBytes(32);
+  readonly #scratch: string;
+  readonly #authority: Authority;
+  readonly #client: AgentClient;
+  readonly #member: Server;
+  readonly #heartbeats: Socket;
+
+  private constructor(scratch: string, authority: Authority, client: AgentClient) {
+    this.#scratch = scratch;
+    this.#authority = authority;
+    this.#client = client;
+    this.#member = createServer((_, response) => response.end(ANSWER));
+    this.#heartbeats = createSocket("udp4");
+  }
+
+  /** @param scratch where the authorities are kept */
+  static async make(scratch: string): Promise<World> {
+    const authority = await Authority.open(join(scratch, "authority"));
+    const world = new World(scratch, authority, new AgentClient((await authority.issueController()).bundle));
+    await once(world.#member.listen(0, "127.0.0.1"), "listening");
+    world.#heartbeats.bind(0, "127.0.0.1");
+    await once(world.#heartbeats, "listening");
+    return world;
+  }
+
+  close(): void {
+    this.#client.close();
+    this.#member.close();
+    this.#member.closeAllConnections();
+    this.#heartbeats.close();
+  }
+
+  /** Writes what Nova would put on the amphora's config drive. */
+  async writeConfigDrive(folder: string): Promise<void> {
+    const document: BootstrapDocument = {
+      amphora_id: this.#amphoraId,
+      controllers: [{ address: MANAGEMENT.host, port: this.#heartbeats.address().port }],
+      heartbeat_interval_ms: 1000,
+      heartbeat_key: this.#heartbeatKey.toString("base64"),
+      time_servers: [],
+      identity: (await this.#authority.issueAmphora(this.#amphoraId, 1)).bundle,
+    };
+    const latest = join(folder, "openstack/latest");
+    await mkdir(latest, { recursive: true });
+    await writeFile(join(latest, "user_data"), JSON.stringify(document));
+    await writeFile(join(latest, "network_data.json"), JSON.stringify(MANAGEMENT_NETWORK));
+  }
+
+  /** What the agent says of itself. @throws {UnreachableError} after `limit` ms */
+  info(limit: number): Promise<AgentInfo> {
+    return this.#client.info(this.#amphora, limit);
+  }
+
+  /** Waits for a heartbeat that carries the amphora's seal. @throws after `limit` ms */
+  async heartbeat(limit: number): Promise<void> {
+    const signal = AbortSignal.timeout(limit);
+    for (;;) {
+      const [datagram] = (await once(this.#heartbeats, "message", { signal })) as [Buffer];
+      if (openHeartbeat(datagram, this.#heartbeatKey)?.amphoraId === this.#amphoraId) return;
+    }
+  }
+
+  /** Whether a controller of another authority is answered. */
+  async answersStrangers(limit: number): Promise<boolean> {
+    const other = await Authority.open(join(this.#scratch, "other-authority"));
+    const { certificate, key } = (await other.issueController()).bundle;
+    const stranger = new AgentClient({ certificate, key, ca: this.#authority.certificate });
+    try {
+      await stranger.info(this.#amphora, limit);
+      return true;
+    } catch (error) {
+      if (error instanceof UnreachableError) return false;
+      throw error;
+    } finally {
+      stranger.close();
+    }
+  }
+
+  /** Sends a spec of one HTTP listener, with the member behind it. */
+  putSpec(): Promise<ApplyAnswer> {
+    const { port } = this.#member.address() as AddressInfo;
+    const [pool, listener, member] = [randomUUID(), randomUUID(), randomUUID()];
+    const spec: AmphoraSpecInput = {
+      revision: 1,
+      amphora_id: this.#amphoraId,
+      loadbalancer_id: randomUUID(),
+      role: "STANDALONE",
+      vips: [TENANT.vip],
+      interfaces: [{ name: "eth1", mac: TENANT_MAC, mtu: 1500, addresses: [TENANT.address], routes: [] }],
+      listeners: [{ id: listener, protocol: "HTTP", protocol_port: 80, default_pool_id: pool }],
+      pools: [
+        {
+          id: pool,
+          protocol: "HTTP",
+          lb_algorithm: "ROUND_ROBIN",
+          members: [{ id: member, address: TENANT.host, protocol_port: port }],
+        },
+      ],
+    };
+    return this.#client.putSpec(this.#amphora, spec);
+  }
+
+  /** One request of a client to the VIP. @throws when it is not the member that answers */
+  async request(limit: number): Promise<void> {
+    const answer = await fetch(`http://${this.address}:8080/`, { signal: AbortSignal.timeout(limit) });
+    const text = await answer.text();
+    if (answer.status !== 200 || text !== ANSWER) throw new BuildError(`status ${answer.status}: ${text}`);
+  }
+
+  get #amphora() {
+    return { amphoraId: this.#amphoraId, address: this.address };
+  }
+}
