@@ -40,10 +40,12 @@ export async function addAgent(tree: FileTree): Promise<{ modules: readonly stri
   return { modules: packagesOf(Object.keys(metafile.inputs)) };
 }
 
-/** Templates are read from the folder that the bundle is in. */
+/** Templates, and files that are used as they are, are read from the folder that the bundle is in. */
 async function templates(): Promise<string[]> {
   const found: string[] = [];
-  for await (const path of glob("templates/*/*.hbs", { cwd: ROOT })) found.push(path);
+  for await (const path of glob("templates/{haproxy,keepalived,nftables}/*", { cwd: ROOT })) {
+    if (!path.endsWith(".ts")) found.push(path);
+  }
   return found.sort();
 }
 

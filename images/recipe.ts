@@ -34,6 +34,7 @@ export const packagesFor = (architecture: Architecture): readonly string[] => [
   "openssl",
   "procps",
   "sed",
+  "socat",
   "systemd",
   "systemd-boot-efi",
   "systemd-repart",
@@ -41,6 +42,29 @@ export const packagesFor = (architecture: Architecture): readonly string[] => [
   "systemd-timesyncd",
   "udev",
   "util-linux",
+];
+
+/** What the agent runs, itself or by way of keepalived: an image without one of them is not built. */
+export const AGENT_PROGRAMS: readonly string[] = [
+  "bash",
+  "blkid",
+  "bridge",
+  "fping",
+  "haproxy",
+  "ip",
+  "ipvsadm",
+  "keepalived",
+  "mkfifo",
+  "modprobe",
+  "mount",
+  "nft",
+  "nsenter",
+  "ping",
+  "sh",
+  "socat",
+  "sysctl",
+  "systemctl",
+  "umount",
 ];
 
 /** For --ssh-key: an image to look into. */

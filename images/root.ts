@@ -8,7 +8,16 @@ import type { Package } from "./debian/packages.ts";
 import { unpack } from "./debian/unpack.ts";
 import { indexModules, keepModules, moduleNames, type RunTool } from "./modules.ts";
 import { needed } from "./programs.ts";
-import { ACCOUNTS, COPYRIGHT, ENABLED, GROUPS, NOT_NEEDED, UNWANTED, UNWANTED_MODULES } from "./recipe.ts";
+import {
+  ACCOUNTS,
+  AGENT_PROGRAMS,
+  COPYRIGHT,
+  ENABLED,
+  GROUPS,
+  NOT_NEEDED,
+  UNWANTED,
+  UNWANTED_MODULES,
+} from "./recipe.ts";
 import { addSsh } from "./ssh.ts";
 import { FileTree } from "./tree.ts";
 
@@ -170,8 +179,13 @@ function checkUnits(tree: FileTree): void {
   }
 }
 
-/** @throws {BuildError} when a program or library needs one that is not there */
+/** @throws {BuildError} when a program that the agent runs is not there, or a program or library lacks another */
 function checkPrograms(tree: FileTree, triplet: string): void {
+  for (const name of AGENT_PROGRAMS) {
+    if (tree.resolve(`usr/bin/${name}`) === null && tree.resolve(`usr/sbin/${name}`) === null) {
+      throw new BuildError(`no package brings ${name}, which the agent runs`);
+    }
+  }
   for (const [path, entry] of tree.entries()) {
     if (entry.type === "file" && /^usr\/(s?bin|lib)\//.test(path)) needed(tree, entry.data, triplet, path);
   }
