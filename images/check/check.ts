@@ -16,6 +16,7 @@ import { imageOf } from "../manifest.ts";
 import { type Accelerator, chooseAccelerator } from "../qemu.ts";
 import { type Firmware, firmwaresOf } from "./firmware.ts";
 import { Guest } from "./guest.ts";
+import type { Group } from "./spec.ts";
 import { World } from "./world.ts";
 
 /** From power-on to the agent's first answer, with room for a busy machine that emulates another architecture (ms). */
@@ -84,8 +85,10 @@ class Check {
     yield ["the idle instance is small", () => this.#memory()];
     yield ["heartbeats come, sealed with its key", () => this.#heartbeat()];
     yield ["another authority's controller is refused", () => this.#stranger()];
-    yield ["a spec is applied", () => this.#apply()];
-    yield ["traffic passes", () => this.#traffic(STEP_LIMIT)];
+    yield ["a spec is applied, of a pair's first", () => this.#apply(1, "pair")];
+    yield ["traffic passes, when VRRP has brought the VIP", () => this.#traffic(STEP_LIMIT)];
+    yield ["a spec is applied, of one of several replicas", () => this.#apply(2, "replicas")];
+    yield ["traffic passes, though the others are gone", () => this.#traffic(STEP_LIMIT)];
     yield ["shuts down when the power button is pressed", () => this.#powerDown()];
     yield [`boots again (${second}, no config drive), and traffic passes by itself`, () => this.#bootAgain(second)];
   }
@@ -180,20 +183,22 @@ class Check {
     return undefined;
   }
 
-  async #apply(): Promise<string> {
-    const { how, duration_ms } = await this.#world.putSpec();
+  async #apply(revision: number, group: Group): Promise<string> {
+    const { how, duration_ms } = await this.#world.putSpec(revision, group);
     return `${how} in ${duration_ms.toFixed(0)} ms`;
   }
 
   async #traffic(limit: number): Promise<string> {
-    await this.#running.until("the member answers", limit, () =>
-      this.#world.request(5000).then(
-        () => true,
-        () => null,
-      ),
-    );
-    for (let i = 0; i < REQUESTS; i++) await this.#world.request(STEP_LIMIT);
-    return `${REQUESTS} requests from client to member`;
+    for (const protocol of ["HTTP", "FORWARD_TCP", "UDP"] as const) {
+      await this.#running.until(`the member answers over ${protocol}`, limit, () =>
+        this.#world.request(protocol, 5000).then(
+          () => true,
+          () => null,
+        ),
+      );
+      for (let i = 0; i < REQUESTS; i++) await this.#world.request(protocol, STEP_LIMIT);
+    }
+    return `${REQUESTS} requests from client to member over each of HTTP, FORWARD_TCP and UDP`;
   }
 
   async #powerDown(): Promise<undefined> {
@@ -206,7 +211,7 @@ class Check {
     const figure = await this.#boot(firmware, false);
     await this.#traffic(STEP_LIMIT);
     const { revision } = await this.#world.info(STEP_LIMIT);
-    if (revision !== 1) throw new BuildError(`revision ${revision} runs, not 1`);
+    if (revision !== 2) throw new BuildError(`revision ${revision} runs, not 2`);
     return figure;
   }
 }

@@ -13,8 +13,21 @@ const SHUTDOWN_LIMIT = 120_000;
 const LAST_LINES = 15;
 /** The networks that QEMU makes up: in each, the host is .2 and the first guest .15. */
 export const MANAGEMENT = { network: "10.0.2.0/24", host: "10.0.2.2", mac: "52:54:00:00:02:01" };
-export const TENANT = { network: "10.0.3.0/24", host: "10.0.3.2", address: "10.0.3.20/24", vip: "10.0.3.100" };
+export const TENANT = {
+  network: "10.0.3.0/24",
+  host: "10.0.3.2",
+  address: "10.0.3.20/24",
+  vip: "10.0.3.100",
+  /** nobody is there */
+  peer: "10.0.3.21",
+};
 export const TENANT_MAC = "52:54:00:00:03:01";
+
+export type Protocol = "HTTP" | "FORWARD_TCP" | "UDP";
+/** Of the VIP's listeners. */
+export const VIP_PORTS: Readonly<Record<Protocol, number>> = { HTTP: 80, FORWARD_TCP: 81, UDP: 82 };
+/** Where they are reached on the host. */
+export const FORWARDED: Readonly<Record<Protocol, number>> = { HTTP: 8080, FORWARD_TCP: 8081, UDP: 8082 };
 
 export interface GuestOptions {
   readonly architecture: Architecture;
@@ -26,7 +39,7 @@ export interface GuestOptions {
   readonly configDrive: { readonly folder: string } | { readonly file: string } | null;
   /** for the console and the firmware's variables */
   readonly scratch: string;
-  /** a loopback address of the host, at whose port 9443 the agent is, and at 8080 the VIP's port 80 */
+  /** a loopback address of the host, at whose port 9443 the agent is, and at those of FORWARDED the VIP's listeners */
   readonly address: string;
   /** MiB */
   readonly memory?: number;
@@ -53,7 +66,10 @@ export class Guest {
     const { architecture, accelerator, firmware, disk, scratch, address, memory = 1024 } = options;
     const consoleFile = join(scratch, "console");
     const forward = `hostfwd=tcp:${address}:9443-:9443`;
-    const vip = `hostfwd=tcp:${address}:8080-${TENANT.vip}:80`;
+    const vip = (["HTTP", "FORWARD_TCP", "UDP"] as const).map((protocol) => {
+      const transport = protocol === "UDP" ? "udp" : "tcp";
+      return `hostfwd=${transport}:${address}:${FORWARDED[protocol]}-${TENANT.vip}:${VIP_PORTS[protocol]}`;
+    });
     const command = machineCommand({
       architecture,
       accelerator,
@@ -67,7 +83,7 @@ export class Guest {
         ...["-device", "virtio-blk-pci,drive=disk,bootindex=1"],
         ...["-netdev", `user,id=management,net=${MANAGEMENT.network},${forward}`],
         ...["-device", `virtio-net-pci,netdev=management,mac=${MANAGEMENT.mac},romfile=`],
-        ...["-netdev", `user,id=tenant,net=${TENANT.network},${vip}`],
+        ...["-netdev", `user,id=tenant,net=${TENANT.network},${vip.join(",")}`],
         ...["-device", `virtio-net-pci,netdev=tenant,mac=${TENANT_MAC},romfile=`],
         ...configDevices(options.configDrive),
       ],

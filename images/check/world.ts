@@ -1,4 +1,4 @@
-/** What an amphora under check meets: a controller of its own, with an authority; a member; and a client. */
+/** What an amphora under check meets: a controller of its own, with an authority; members; and clients. */
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
@@ -10,9 +10,9 @@ import type { BootstrapDocument } from "../../agent/bootstrap/document.ts";
 import { type AgentInfo, type ApplyAnswer, openHeartbeat } from "../../agent/protocol.ts";
 import { Authority } from "../../controller/amphorae/authority.ts";
 import { AgentClient, UnreachableError } from "../../controller/amphorae/client.ts";
-import type { AmphoraSpecInput } from "../../templates/spec.ts";
 import { BuildError } from "../build-error.ts";
-import { MANAGEMENT, TENANT, TENANT_MAC } from "./guest.ts";
+import { FORWARDED, MANAGEMENT, type Protocol } from "./guest.ts";
+import { type Group, specOf } from "./spec.ts";
 
 /** As Nova says it: one address by DHCP, one fixed. */
 const MANAGEMENT_NETWORK = {
@@ -41,6 +41,7 @@ export class World {
   readonly #authority: Authority;
   readonly #client: AgentClient;
   readonly #member: Server;
+  readonly #udpMember: Socket;
   readonly #heartbeats: Socket;
 
   private constructor(scratch: string, authority: Authority, client: AgentClient) {
@@ -48,6 +49,7 @@ export class World {
     this.#authority = authority;
     this.#client = client;
     this.#member = createServer((_, response) => response.end(ANSWER));
+    this.#udpMember = createSocket("udp4", (_, { port, address }) => this.#udpMember.send(ANSWER, port, address));
     this.#heartbeats = createSocket("udp4");
   }
 
@@ -56,8 +58,10 @@ export class World {
     const authority = await Authority.open(join(scratch, "authority"));
     const world = new World(scratch, authority, new AgentClient((await authority.issueController()).bundle));
     await once(world.#member.listen(0, "127.0.0.1"), "listening");
-    world.#heartbeats.bind(0, "127.0.0.1");
-    await once(world.#heartbeats, "listening");
+    for (const socket of [world.#udpMember, world.#heartbeats]) {
+      socket.bind(0, "127.0.0.1");
+      await once(socket, "listening");
+    }
     return world;
   }
 
@@ -65,6 +69,7 @@ export class World {
     this.#client.close();
     this.#member.close();
     this.#member.closeAllConnections();
+    this.#udpMember.close();
     this.#heartbeats.close();
   }
 
@@ -114,35 +119,34 @@ export class World {
     }
   }
 
-  /** Sends a spec of one HTTP listener, with the member behind it. */
-  putSpec(): Promise<ApplyAnswer> {
+  /** Sends a spec with a listener of each data plane. @param group what the amphora is part of */
+  putSpec(revision: number, group: Group): Promise<ApplyAnswer> {
     const { port } = this.#member.address() as AddressInfo;
-    const [pool, listener, member] = [randomUUID(), randomUUID(), randomUUID()];
-    const spec: AmphoraSpecInput = {
-      revision: 1,
-      amphora_id: this.#amphoraId,
-      loadbalancer_id: randomUUID(),
-      role: "STANDALONE",
-      vips: [TENANT.vip],
-      interfaces: [{ name: "eth1", mac: TENANT_MAC, mtu: 1500, addresses: [TENANT.address], routes: [] }],
-      listeners: [{ id: listener, protocol: "HTTP", protocol_port: 80, default_pool_id: pool }],
-      pools: [
-        {
-          id: pool,
-          protocol: "HTTP",
-          lb_algorithm: "ROUND_ROBIN",
-          members: [{ id: member, address: TENANT.host, protocol_port: port }],
-        },
-      ],
-    };
-    return this.#client.putSpec(this.#amphora, spec);
+    const udpPort = this.#udpMember.address().port;
+    return this.#client.putSpec(this.#amphora, specOf(this.#amphoraId, revision, group, { port, udpPort }));
   }
 
   /** One request of a client to the VIP. @throws when it is not the member that answers */
-  async request(limit: number): Promise<void> {
-    const answer = await fetch(`http://${this.address}:8080/`, { signal: AbortSignal.timeout(limit) });
+  async request(protocol: Protocol, limit: number): Promise<void> {
+    const text = await (protocol === "UDP" ? this.#askUdp(limit) : this.#askHttp(FORWARDED[protocol], limit));
+    if (text !== ANSWER) throw new BuildError(`${protocol}: ${text}`);
+  }
+
+  async #askHttp(port: number, limit: number): Promise<string> {
+    const answer = await fetch(`http://${this.address}:${port}/`, { signal: AbortSignal.timeout(limit) });
     const text = await answer.text();
-    if (answer.status !== 200 || text !== ANSWER) throw new BuildError(`status ${answer.status}: ${text}`);
+    return answer.status === 200 ? text : `status ${answer.status}: ${text}`;
+  }
+
+  async #askUdp(limit: number): Promise<string> {
+    const socket = createSocket("udp4");
+    try {
+      socket.send("client", FORWARDED.UDP, this.address);
+      const [answer] = (await once(socket, "message", { signal: AbortSignal.timeout(limit) })) as [Buffer];
+      return answer.toString();
+    } finally {
+      socket.close();
+    }
   }
 
   get #amphora() {
