@@ -1,12 +1,11 @@
 /**
- * Runs the tests: `npm test`, or `npm test -- FILE...` for some of them; `npm run test:images` runs those that build and
- * boot amphora images, with `--all` under emulation of another architecture too. Unit tests run side by side; every other file
- * runs in a network namespace of its own, one after the other, and what it leaves behind is removed and told as a
- * failure.
+ * Runs the tests: `npm test`, or `npm test -- FILE...` for some of them; `npm run test:images` runs those that build
+ * amphora images, with `--all` those too that take many minutes. Unit tests run side by side; every other file runs in a
+ * network namespace of its own, one after the other, and what it leaves behind is removed and told as a failure.
  *
  * What can't run on a machine is left out only when it is named: `AMPHORA_SKIP_TESTS=test/e2e/fresh.test.ts,… npm test`.
  */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { globSync } from "node:fs";
 import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
@@ -20,7 +19,8 @@ const TAP = join(ROOT, "node_modules/.bin/tap");
 const FILE_LIMIT = 600;
 /** Images boot in a minute under emulation, and in several under that of another architecture. */
 const IMAGES_LIMIT = 2400;
-const FOREIGN = "test/images/foreign";
+/** Of those that only `--all` runs. */
+const THOROUGH = "test/images/thorough/";
 
 interface Outcome {
   passed: number;
@@ -40,11 +40,13 @@ async function main(): Promise<number> {
   const left = new Set((process.env.AMPHORA_SKIP_TESTS ?? "").split(",").filter((name) => name !== ""));
   for (const name of left) if (!all.includes(name)) throw new Error(`AMPHORA_SKIP_TESTS names no test: ${name}`);
   const byDefault = (file: string) =>
-    file.startsWith("test/images/") === values.images && (values.all || !file.startsWith(FOREIGN));
+    file.startsWith("test/images/") === values.images && (values.all || !file.startsWith(THOROUGH));
   const chosen = all.filter(
     (file) => (wanted.length === 0 ? byDefault(file) : wanted.includes(file)) && !left.has(file),
   );
   if (chosen.length === 0) throw new Error(`there is no such test: ${wanted.join(" ")}`);
+  if (chosen.some((file) => file.startsWith(THOROUGH)))
+    execFileSync(".setup/ensure", ["foreign"], { cwd: ROOT, stdio: "inherit" });
 
   const total: Outcome = { passed: 0, failed: 0, failures: [], skipped: [] };
   const add = ({ passed, failed, failures, skipped }: Outcome) => {
@@ -63,6 +65,8 @@ async function main(): Promise<number> {
   for (const { name, detail } of total.failures) console.log(`\nFAILED: ${name}\n${detail}`);
   const skipped = total.skipped.length + left.size;
   for (const name of [...left, ...total.skipped]) console.log(`left out: ${name}`);
+  const forAll = all.filter((file) => file.startsWith(THOROUGH) && !chosen.includes(file));
+  if (values.images && wanted.length === 0) for (const file of forAll) console.log(`only with --all: ${file}`);
   console.log(`\n${total.passed} passed, ${total.failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
   return total.failed === 0 ? 0 : 1;
 }

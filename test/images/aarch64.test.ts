@@ -3,10 +3,10 @@ import { readFile, stat } from "node:fs/promises";
 import t from "tap";
 import { sha256 } from "../../images/build.ts";
 import { imageOf } from "../../images/manifest.ts";
-import { build } from "../support/images.ts";
+import { imageUnderTest } from "../support/images.ts";
 
 t.test("the aarch64 image is built, with programs of that architecture alone", async (t) => {
-  const file = await build("aarch64", t.testdir());
+  const file = await imageUnderTest("aarch64");
   const text = await readFile(`${file}.cdx.json`, "utf8");
   t.equal(imageOf(text).sha256, await sha256(file));
   t.match(text, /pkg:deb\/debian\/haproxy@[^?]*\?arch=arm64/);

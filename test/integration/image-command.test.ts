@@ -31,10 +31,10 @@ const WRONG: Record<string, [args: string[], message: RegExp]> = {
     ["--arch", "x86_64", "--mirror", "http://127.0.0.1:9/debian"],
     /Failed to fetch.*Connection refused/,
   ],
-  "a key that is not there": [["--arch", "x86_64", "--ssh-key", "/nonexistent"], /--ssh-key: ENOENT/],
+  "a key that is not there": [["--arch", "x86_64", "--ssh-key", "/dev/null/no.pub"], /--ssh-key: ENOTDIR/],
   "a private key": [["--arch", "x86_64", "--ssh-key", COMMAND], /--ssh-key: .* is no public key of OpenSSH$/],
   "an unknown option": [["--arch", "x86_64", "--fast"], /Unknown option '--fast'/],
-  "an image that is not there": [["--check", "/nonexistent-x86_64.qcow2"], /ENOENT/],
+  "an image that is not there": [["--check", "/dev/null/x86_64.qcow2"], /ENOTDIR/],
   "an image without an architecture": [["--check", "/etc/passwd"], /its name says no architecture/],
 };
 for (const [name, [args, message]] of Object.entries(WRONG)) {

@@ -1,5 +1,7 @@
 /** Images in tests: built, and booted with what a cloud gives them. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -35,8 +37,43 @@ export function image(...args: readonly string[]) {
 export async function build(arch: string, out: string, ...more: readonly string[]): Promise<string> {
   const { failed, stdout, stderr } = await image("--arch", arch, "--out", out, ...more);
   if (failed) throw new Error(`the build failed:\n${stdout}\n${stderr}`);
-  const name = `amphora-${JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")).version}-${arch}.qcow2`;
-  return join(out, name);
+  return join(out, await nameOf(arch));
+}
+
+async function nameOf(arch: string): Promise<string> {
+  return `amphora-${JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")).version}-${arch}.qcow2`;
+}
+
+/**
+ * The image of the sources as they are now. It is built when there is none yet, and those of other sources go.
+ * @throws with what the build said when it fails
+ */
+export async function imageUnderTest(arch: "x86_64" | "aarch64"): Promise<string> {
+  const folder = join(ROOT, ".cache/images/under-test", arch);
+  const out = join(folder, await digestOfSources());
+  for (const other of await readdir(folder).catch(() => [])) {
+    if (join(folder, other) !== out) await rm(join(folder, other), { recursive: true });
+  }
+  const image = join(out, await nameOf(arch));
+  return existsSync(image) ? image : build(arch, out);
+}
+
+/** Of everything that an image is made from, besides Debian's packages. */
+async function digestOfSources(): Promise<string> {
+  const places = ["agent", "templates", "images", "package.json", "package-lock.json"];
+  const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", ...places];
+  const { stdout } = await execa("git", args, { cwd: ROOT, timeout: 30_000 });
+  const commit = await execa("git", ["log", "-1", "--format=%ct"], { cwd: ROOT, timeout: 30_000 });
+  const hash = createHash("sha256").update(commit.stdout);
+  for (const path of stdout.split("\0").sort()) {
+    const file = join(ROOT, path);
+    if (path !== "" && existsSync(file))
+      hash
+        .update(path)
+        .update("\0")
+        .update(await readFile(file));
+  }
+  return hash.digest("hex").slice(0, 16);
 }
 
 /** Where the agent's port is, on the host. */
