@@ -40,6 +40,7 @@ export class Change {
   readonly caller: Caller;
   readonly #options: ChangeOptions;
   readonly #added = new Map<string, Rows>();
+  readonly #newIds = new Set<unknown>();
   readonly #learnt: { resource: Resource; covers: (values: AnyRow) => boolean; rows: Rows }[] = [];
   readonly #later: (() => Promise<void>)[] = [];
   readonly #concerned = new Map<keyof Concerned, Set<string>>();
@@ -56,6 +57,8 @@ export class Change {
   async find<R extends Resource>(resource: R, id: string): Promise<Row<R> | undefined> {
     const added = this.#addedTo(resource).byId(id);
     if (added !== undefined || this.#options.isNew) return added as Row<R> | undefined;
+    const learnt = this.#learnt.find((each) => each.resource === resource && each.rows.byId(id) !== undefined);
+    if (learnt !== undefined) return learnt.rows.byId(id) as Row<R>;
     const row = await findRow(this.trx, resource, id);
     const owner: AnyRow = row ?? {};
     return owner.loadbalancer_id === this.loadBalancer.id ? row : undefined;
@@ -64,14 +67,15 @@ export class Change {
   /** Every part of this load balancer with these values, stored or new, that is to stay. */
   async findAll<R extends Resource>(resource: R, values: Partial<Row<R>>): Promise<Row<R>[]> {
     const added = this.#addedTo(resource).having(values) as Row<R>[];
-    if (this.#options.isNew) return added;
+    // the store holds nothing that belongs to what is only being made
+    if (this.#options.isNew || Object.values<unknown>(values).some((value) => this.#newIds.has(value))) return added;
     const known = this.#learnt.find((each) => each.resource === resource && each.covers(values));
     if (known !== undefined) return [...(known.rows.having(values) as Row<R>[]), ...added];
     const where = { ...values, loadbalancer_id: this.loadBalancer.id, doomed: false };
     return [...(await selectRows(this.trx, resource, where)), ...added];
   }
 
-  /** The same, and remembers them: narrower questions are then answered without asking the store. */
+  /** The same, and remembers them: narrower questions, and those for one of them, are then answered without the store. */
   async learn<R extends Resource>(resource: R, values: Partial<Row<R>>): Promise<Row<R>[]> {
     const found = await this.findAll(resource, values);
     const rows = new Rows();
@@ -88,14 +92,17 @@ export class Change {
   }
 
   add<R extends Resource>(resource: R, row: Row<R>): void {
+    const { id }: AnyRow = row;
+    this.#newIds.add(id);
     this.#addedTo(resource).add(row);
   }
 
   /** Changes a row, stored or new. */
   async update<R extends Resource>(resource: R, id: string, patch: Partial<Row<R>>): Promise<void> {
     const added = this.#addedTo(resource);
-    if (added.byId(id) === undefined) await updateRow(this.trx, resource, id, patch);
-    else added.update(id, patch);
+    if (added.byId(id) !== undefined) return added.update(id, patch);
+    await updateRow(this.trx, resource, id, patch);
+    for (const learnt of this.#learnt) if (learnt.resource === resource) learnt.rows.update(id, patch);
   }
 
   /** Has something done once the new rows are stored: what refers to them, or looks for them in the store. */

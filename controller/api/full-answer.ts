@@ -14,9 +14,9 @@ export function everythingOf(change: Change): Record<string, unknown> {
   const rules = within(change, l7rule, "l7policy_id");
   const policies = within(change, l7policy, "listener_id");
   const policiesTo = within(change, l7policy, "redirect_pool_id");
-  const listenersTo = within(change, listener, "default_pool_id");
   const members = within(change, member, "pool_id");
   const monitors = within(change, healthMonitor, "pool_id");
+  const listenersTo = listenersByPool(change);
   const loadbalancers = [{ id: change.loadBalancer.id }];
 
   const showPolicy = (row: L7Policy) =>
@@ -29,7 +29,7 @@ export function everythingOf(change: Change): Record<string, unknown> {
     const [monitor] = monitors(row.id);
     const shown = answer(pool, row, {
       loadbalancers,
-      listeners: listenersTo(row.id).map(({ id }) => ({ id })),
+      listeners: [...(listenersTo.get(row.id) ?? [])].map((id) => ({ id })),
       l7policies: policiesTo(row.id).map(({ id }) => ({ id })),
       members: members(row.id).map((each) => answer(member, each)),
       healthmonitor_id: monitor?.id ?? null,
@@ -47,4 +47,15 @@ export function everythingOf(change: Change): Record<string, unknown> {
 function within<R extends Resource>(change: Change, resource: R, column: keyof Row<R>) {
   const found = Map.groupBy(change.added(resource), (row) => String(row[column]));
   return (id: string) => found.get(id) ?? [];
+}
+
+/** Which listeners send to a pool, by default or by a policy. */
+function listenersByPool(change: Change): ReadonlyMap<string, ReadonlySet<string>> {
+  const found = new Map<string, Set<string>>();
+  const put = (poolId: string | null, listenerId: string) => {
+    if (poolId !== null) found.set(poolId, (found.get(poolId) ?? new Set()).add(listenerId));
+  };
+  for (const { id, default_pool_id } of change.added(listener)) put(default_pool_id, id);
+  for (const { listener_id, redirect_pool_id } of change.added(l7policy)) put(redirect_pool_id, listener_id);
+  return found;
 }

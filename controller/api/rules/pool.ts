@@ -68,11 +68,7 @@ export const poolRules: PartRules<typeof pool> = {
     if (policy !== undefined) {
       throw new ApiError(409, `Pool ${row.id} is in use by L7 policy ${policy.id}, and can't be deleted.`);
     }
-    await trx
-      .updateTable("listeners")
-      .set({ default_pool_id: null, provisioning_status: "PENDING_UPDATE" })
-      .where("default_pool_id", "=", row.id)
-      .execute();
+    await trx.updateTable("listeners").set({ default_pool_id: null }).where("default_pool_id", "=", row.id).execute();
     for (const table of ["members", "health_monitors"] as const) {
       await trx
         .updateTable(table)
