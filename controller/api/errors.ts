@@ -18,11 +18,20 @@ const TITLES: Readonly<Record<number, string>> = {
 export class ApiError extends Error {
   override readonly name: string = "ApiError";
   readonly status: number;
+  /** where in the body the fault is, such as `listeners[0].l7policies[1]`; empty: not told, or all of it */
+  readonly place: string;
 
-  constructor(status: number, message: string) {
-    super(message);
+  constructor(status: number, message: string, place = "") {
+    super(place === "" ? message : `${message} (in ${place})`);
     this.status = status;
+    this.place = place;
   }
+}
+
+/** The error with the place in the body that it is about, unless it names one already. */
+export function placed(error: unknown, place: string): unknown {
+  if (!(error instanceof ApiError) || error.place !== "" || place === "") return error;
+  return new ApiError(error.status, error.message, place);
 }
 
 /** A load balancer is being changed: the same request may succeed a moment later. */

@@ -1,6 +1,5 @@
 /** Load balancers themselves: their VIPs, their parts made in one go, removal with or without them, failover, statistics. */
 import { randomUUID } from "node:crypto";
-import { NetworkRequestError } from "../drivers/network.ts";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import { PARTS } from "../model/resources.ts";
 import type { Trx } from "../store/database.ts";
@@ -17,6 +16,7 @@ import { checkFlavor, placementOf } from "./placement.ts";
 import { authorize } from "./policy.ts";
 import type { Given } from "./rules/rules.ts";
 import { relatedIds } from "./rules/shared.ts";
+import { reserveVips } from "./vips.ts";
 
 type GivenLoadBalancer = Given<typeof loadBalancer>;
 
@@ -85,42 +85,19 @@ export class LoadBalancers {
   }
 
   async #row(trx: Trx, given: GivenLoadBalancer, projectId: string): Promise<LoadBalancer> {
-    const { store, defaults } = this.#engine.options;
+    const { store, network, defaults } = this.#engine.options;
     const id = randomUUID();
     const placement = await placementOf(store, trx, given, defaults);
-    const vip = await this.#reserve(trx, id, {
-      vip_address: given.vip_address ?? "",
-      vip_port_id: given.vip_port_id ?? "",
-      vip_subnet_id: given.vip_subnet_id ?? "",
-      vip_network_id: given.vip_network_id ?? "",
-    });
-    const additional = [];
-    for (const { subnet_id, ip_address = "", port_id = "" } of given.additional_vips ?? []) {
-      const others = [vip.subnet_id, ...additional.map((each) => each.subnet_id)];
-      if (others.includes(subnet_id)) {
-        throw invalidField("additional_vips", subnet_id, "Each VIP needs a subnet of its own.");
-      }
-      const port = await this.#reserve(trx, id, {
-        vip_address: ip_address,
-        vip_port_id: port_id,
-        vip_subnet_id: subnet_id,
-        vip_network_id: vip.network_id,
-      });
-      additional.push({ subnet_id: port.subnet_id, ip_address: port.address, port_id: port.id });
-    }
+    const vips = await reserveVips(network, trx, id, given);
     return newRow(loadBalancer, {
       ...given,
       ...placement,
+      ...vips,
       id,
       provisioning_status: "PENDING_CREATE",
       operating_status: "OFFLINE",
       project_id: projectId,
       created_at: timestamp(),
-      vip_address: vip.address,
-      vip_port_id: vip.id,
-      vip_subnet_id: vip.subnet_id,
-      vip_network_id: vip.network_id,
-      additional_vips: additional,
       provider: "amphora",
       due_at: Date.now(),
     });
@@ -129,13 +106,6 @@ export class LoadBalancers {
   async #checkQos(policyId: string | null | undefined): Promise<void> {
     if (!policyId || (await this.#engine.options.network.hasQosPolicy(policyId))) return;
     throw invalidField("vip_qos_policy_id", policyId, "The network of this deployment has no such QoS policy.");
-  }
-
-  #reserve(...[trx, id, request]: Parameters<Engine["options"]["network"]["reserveVip"]>) {
-    return this.#engine.options.network.reserveVip(trx, id, request).catch((error: unknown) => {
-      if (error instanceof NetworkRequestError) throw new ApiError(error.status, error.message);
-      throw error;
-    });
   }
 }
 

@@ -1,19 +1,31 @@
 /** `PUT …/pools/{id}/members`: all members of a pool at once. */
+import { isDeepStrictEqual } from "node:util";
 import { healthMonitor } from "../model/health-monitor.ts";
-import { member } from "../model/member.ts";
+import { type Member, member } from "../model/member.ts";
 import { pool } from "../model/pool.ts";
-import { timestamp, updateRow } from "../store/rows.ts";
-import { valuesForCreate, valuesForUpdate } from "./body.ts";
+import { timestamp, updateRows } from "../store/rows.ts";
+import { valuesForCreate } from "./body.ts";
+import type { Change } from "./change.ts";
 import type { Engine } from "./engine.ts";
-import { ApiError } from "./errors.ts";
+import { placed } from "./errors.ts";
 import type { Caller } from "./identity.ts";
-import { addNode } from "./parts.ts";
-import { duplicate, memberRules, membersConcern } from "./rules/member.ts";
+import { addNode, checkProject } from "./parts.ts";
+import { checkSubnet, duplicate, memberRules, membersConcern } from "./rules/member.ts";
 import { memberAddress, requireStaying } from "./rules/shared.ts";
 
+/** What a member that is there keeps when the body does not say otherwise; everything else goes back to its default. */
+const KEPT = ["name", "tags", "subnet_id"] as const satisfies readonly (keyof Member)[];
+const REPLACED = [
+  "admin_state_up",
+  "weight",
+  "backup",
+  "monitor_address",
+  "monitor_port",
+] as const satisfies readonly (keyof Member)[];
+
 /**
- * Members are the same when address and port are: those that are there are changed as the body says, those that are
- * not are made, and unless `additive` the others are removed.
+ * Members are the same when address and port are: those that are there become what the body says, those that are not
+ * are made, and unless `additive` the others are removed.
  * @throws {ApiError} 400, 409 for two members at one address and port
  */
 export async function replaceMembers(
@@ -24,36 +36,31 @@ export async function replaceMembers(
   additive: boolean,
 ): Promise<void> {
   const wanted = bodies.map(parse);
-  const places = new Map<string, number>();
-  wanted.forEach(({ place, given }, i) => {
-    const first = places.get(place);
-    if (first !== undefined)
-      throw duplicate({ address: given.address ?? "", protocol_port: given.protocol_port ?? 0 }, `members[${first}]`);
-    places.set(place, i);
+  const keys = new Map<string, number>();
+  wanted.forEach(({ key, given, place }, i) => {
+    const first = keys.get(key);
+    keys.set(key, i);
+    if (first === undefined) return;
+    const same = { address: given.address ?? "", protocol_port: given.protocol_port ?? 0 };
+    throw placed(duplicate(same, `members[${first}]`), place);
   });
   const { loadbalancer_id } = await engine.requireRow(pool, caller, poolId, {}, "write");
   await engine.change(caller, loadbalancer_id, async (change) => {
+    await change.learn(pool, { id: poolId });
     await requireStaying(change, pool, poolId);
     const present = await change.learn(member, { pool_id: poolId });
     await change.learn(healthMonitor, { pool_id: poolId });
-    const byPlace = new Map(present.map((row) => [placeOf(row), row]));
-    for (const { place, given, body } of wanted) {
-      const row = byPlace.get(place);
-      if (row === undefined) await addNode(change, memberRules, { given, children: [] }, { pool_id: poolId });
-      else {
-        const patch = await memberRules.update(change, row, patchOf(body));
-        await updateRow(change.trx, member, row.id, { ...patch, ...pendingUpdate() });
-      }
+    const byKey = new Map(present.map((row) => [keyOf(row), row]));
+    const changed: { id: string; patch: Partial<Member> }[] = [];
+    for (const each of wanted) {
+      const row = byKey.get(each.key);
+      if (row === undefined) await addNode(change, memberRules, { ...each, children: [] }, { pool_id: poolId });
+      else changed.push({ id: row.id, patch: await patchOf(change, row, each) });
     }
+    await write(change, changed);
     if (!additive) {
-      const gone = present.filter((row) => !places.has(placeOf(row))).map((row) => row.id);
-      if (gone.length > 0) {
-        await change.trx
-          .updateTable("members")
-          .set({ doomed: true, provisioning_status: "PENDING_DELETE" })
-          .where("id", "in", gone)
-          .execute();
-      }
+      const gone = present.filter((row) => !keys.has(keyOf(row))).map((row) => row.id);
+      await updateRows(change.trx, member, gone, { doomed: true, provisioning_status: "PENDING_DELETE" });
     }
     change.concern(await membersConcern(change, poolId));
   });
@@ -65,31 +72,51 @@ interface Wanted {
   readonly body: Readonly<Record<string, unknown>>;
   readonly given: GivenMember;
   readonly place: string;
+  readonly key: string;
 }
 
 function parse(body: Readonly<Record<string, unknown>>, i: number): Wanted {
+  const place = `members[${i}]`;
   try {
     const given = valuesForCreate(member, body);
     const address = memberAddress("address", given.address ?? "");
-    return { body, given, place: placeOf({ address, protocol_port: given.protocol_port ?? 0 }) };
+    return { body, given, place, key: keyOf({ address, protocol_port: given.protocol_port ?? 0 }) };
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    throw new ApiError(error.status, `${error.message} (in members[${i}])`);
+    throw placed(error, place);
   }
 }
 
-function placeOf({ address, protocol_port }: { readonly address: string; readonly protocol_port: number }): string {
+function keyOf({ address, protocol_port }: Pick<Member, "address" | "protocol_port">): string {
   return `${address} ${protocol_port}`;
 }
 
-/** What of a body may be changed of a member that is there; what can't be must be as it is. */
-function patchOf(body: Readonly<Record<string, unknown>>) {
-  const changeable = Object.entries(body).filter(
-    ([field]) => member.attributes[field as keyof typeof member.attributes]?.write === "always",
-  );
-  return valuesForUpdate(member, Object.fromEntries(changeable));
+/** What is to be different of a member that is there. @throws {ApiError} 400 */
+async function patchOf(change: Change, row: Member, { body, given, place }: Wanted): Promise<Partial<Member>> {
+  try {
+    checkProject(given, change.loadBalancer.project_id);
+    const names = [...REPLACED, ...KEPT.filter((name) => body[name] !== undefined)];
+    const patch: Partial<Member> = Object.fromEntries(names.map((name) => [name, given[name]]));
+    if (patch.subnet_id !== row.subnet_id) await checkSubnet(change, patch.subnet_id);
+    const values = await memberRules.update(change, row, patch);
+    return Object.fromEntries(
+      names.flatMap((name) => (isDeepStrictEqual(values[name], row[name]) ? [] : [[name, values[name]]])),
+    );
+  } catch (error) {
+    throw placed(error, place);
+  }
 }
 
-function pendingUpdate() {
-  return { provisioning_status: "PENDING_UPDATE", updated_at: timestamp() } as const;
+/** One statement for all that are changed in the same way; those that stay as they are are left alone. */
+async function write(change: Change, changed: readonly { id: string; patch: Partial<Member> }[]): Promise<void> {
+  for (const same of Map.groupBy(changed, ({ patch }) => JSON.stringify(patch)).values()) {
+    const [first] = same;
+    if (first === undefined || Object.keys(first.patch).length === 0) continue;
+    const patch = { ...first.patch, provisioning_status: "PENDING_UPDATE", updated_at: timestamp() } as const;
+    await updateRows(
+      change.trx,
+      member,
+      same.map(({ id }) => id),
+      patch,
+    );
+  }
 }

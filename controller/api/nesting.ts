@@ -1,7 +1,7 @@
 /** Objects that a body may hold within another one, and the order in which they are made. */
 import type { Resource } from "../model/resource.ts";
 import { valuesForCreate } from "./body.ts";
-import { ApiError, invalidField, shortened } from "./errors.ts";
+import { ApiError, invalidField, placed, shortened } from "./errors.ts";
 import { healthMonitorRules } from "./rules/health-monitor.ts";
 import { l7policyRules } from "./rules/l7policy.ts";
 import { l7ruleRules } from "./rules/l7rule.ts";
@@ -20,6 +20,8 @@ export interface Nested {
   readonly parent?: string;
   /** or the attribute of the outer object that names the inner one, a pool */
   readonly sets?: string;
+  /** the attribute in whose order they are made; absent: as they stand */
+  readonly inOrderOf?: string;
 }
 
 /** Outer resource -> key in its body -> what stands there. */
@@ -30,7 +32,7 @@ const NESTED: Readonly<Record<string, Readonly<Record<string, Nested>>>> = {
   },
   listener: {
     default_pool: { rules: poolRules, many: false, sets: "default_pool_id" },
-    l7policies: { rules: l7policyRules, many: true, parent: "listener_id" },
+    l7policies: { rules: l7policyRules, many: true, parent: "listener_id", inOrderOf: "position" },
   },
   pool: {
     // first: members that are checked begin OFFLINE, others NO_MONITOR
@@ -57,6 +59,8 @@ export function isNested(resource: Resource, key: string): boolean {
 export interface Node {
   readonly given: Given<Resource>;
   readonly children: readonly Child[];
+  /** where in the body it stands; empty: it is all of it */
+  readonly place: string;
 }
 
 export interface Child extends Node {
@@ -69,43 +73,54 @@ export interface Child extends Node {
 
 /**
  * What a body asks to be made.
- * @param fixed attributes that are known from where the object stands
+ * @param place where in the body it stands
+ * @param fixed attributes that are known from that
  * @throws {ApiError} 400 naming the attribute, and where in the body it stands
  */
 export function parseNode(
   resource: Resource,
   root: Readonly<Record<string, unknown>>,
+  place = "",
   fixed: readonly string[] = [],
 ): Node {
-  const nested = NESTED[resource.name] ?? {};
-  const own = Object.fromEntries(Object.entries(root).filter(([key]) => !Object.hasOwn(nested, key)));
-  const given = valuesForCreate(resource, own, fixed);
-  const children = Object.entries(nested).flatMap(([key, kind]) => parseChildren(key, kind, root[key]));
-  return { given, children };
+  try {
+    const nested = nestedIn(resource);
+    const own = Object.fromEntries(Object.entries(root).filter(([key]) => !isNested(resource, key)));
+    const given = valuesForCreate(resource, own, fixed);
+    for (const [key, { sets }] of nested) {
+      if (sets === undefined || !root[key] || !root[sets]) continue;
+      throw invalidField(sets, root[sets], `It can't be given together with ${key}.`);
+    }
+    return { given, place, children: nested.flatMap(([key, kind]) => parseChildren(key, kind, root[key], place)) };
+  } catch (error) {
+    throw placed(error, place);
+  }
 }
 
-function parseChildren(key: string, kind: Nested, value: unknown): Child[] {
+function parseChildren(key: string, kind: Nested, value: unknown, within: string): Child[] {
   if (value === undefined || value === null) return [];
   if (kind.many && !Array.isArray(value)) throw invalidField(key, value, "It must be a list of objects.");
   const objects: readonly unknown[] = kind.many && Array.isArray(value) ? value : [value];
-  return objects.map((object, i) => {
-    if (typeof object !== "object" || object === null || Array.isArray(object)) {
-      throw invalidField(key, object, "It must be an object.");
-    }
-    const { rules, parent = null, sets = null } = kind;
-    const values: Record<string, unknown> = { ...object };
-    const isReference = sets !== null && Object.keys(values).join() === "name" && typeof values.name === "string";
-    const reference = isReference ? String(values.name) : null;
-    if (reference !== null) return { rules, parent, sets, reference, given: {}, children: [] };
-    try {
-      // a pool always belongs to the load balancer that it is made for
-      const fixed = parent ?? "loadbalancer_id";
-      return { rules, parent, sets, reference, ...parseNode(rules.resource, values, [fixed]) };
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      throw new ApiError(error.status, `${error.message} (in ${key}${kind.many ? `[${i}]` : ""})`);
-    }
-  });
+  const path = within === "" ? key : `${within}.${key}`;
+  const children = objects.map((object, i) => parseChild(key, kind, object, kind.many ? `${path}[${i}]` : path));
+  const { inOrderOf } = kind;
+  if (inOrderOf === undefined) return children;
+  const order = ({ given }: Child) => Number((given as Readonly<Record<string, unknown>>)[inOrderOf]);
+  return children.toSorted((a, b) => order(a) - order(b));
+}
+
+function parseChild(key: string, kind: Nested, object: unknown, place: string): Child {
+  if (typeof object !== "object" || object === null || Array.isArray(object)) {
+    throw placed(invalidField(key, object, "It must be an object."), place);
+  }
+  const { rules, parent = null, sets = null } = kind;
+  const values: Record<string, unknown> = { ...object };
+  const isReference = sets !== null && Object.keys(values).join() === "name" && typeof values.name === "string";
+  const reference = isReference ? String(values.name) : null;
+  if (reference !== null) return { rules, parent, sets, reference, place, given: {}, children: [] };
+  // a pool always belongs to the load balancer that it is made for
+  const fixed = [parent ?? "loadbalancer_id"];
+  return { rules, parent, sets, reference, ...parseNode(rules.resource, values, place, fixed) };
 }
 
 /** Every pool that is described within a node, wherever it stands. */

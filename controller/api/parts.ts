@@ -8,7 +8,7 @@ import { viewsOf } from "./answers.ts";
 import { valuesForUpdate } from "./body.ts";
 import type { Change } from "./change.ts";
 import type { Engine } from "./engine.ts";
-import { invalidField } from "./errors.ts";
+import { invalidField, placed } from "./errors.ts";
 import type { Caller } from "./identity.ts";
 import { type Child, everythingWithin, type Node, parseNode, poolNamed, poolsWithin } from "./nesting.ts";
 import type { Given, PartRules, PathParameters } from "./rules/rules.ts";
@@ -98,7 +98,11 @@ export async function precheck<R extends Resource>(
 ): Promise<void> {
   const circumstances = { ...known, isGiven: () => true };
   await rules?.precheck?.(node.given as Given<R>, circumstances);
-  for (const child of everythingWithin(node)) await child.rules.precheck?.(child.given, circumstances);
+  for (const child of everythingWithin(node)) {
+    await child.rules.precheck?.(child.given, circumstances).catch((error: unknown) => {
+      throw placed(error, child.place);
+    });
+  }
 }
 
 /**
@@ -135,7 +139,26 @@ async function addPools(change: Change, node: Node): Promise<Pools> {
   return added;
 }
 
+/** @throws what the rules throw, with the place in the body */
 async function addOne<R extends Resource>(
+  change: Change,
+  rules: PartRules<R>,
+  node: Node,
+  known: Readonly<Record<string, string>>,
+  pools: Pools,
+): Promise<Row<R>> {
+  const row = await makeRow(change, rules, node, known, pools).catch((error: unknown) => {
+    throw placed(error, node.place);
+  });
+  const { id }: Readonly<Record<string, unknown>> = row;
+  for (const child of node.children) {
+    if (child.parent !== null)
+      await addOne<Resource>(change, child.rules, child, { [child.parent]: String(id) }, pools);
+  }
+  return row;
+}
+
+async function makeRow<R extends Resource>(
   change: Change,
   rules: PartRules<R>,
   node: Node,
@@ -159,11 +182,6 @@ async function addOne<R extends Resource>(
   const row = { ...draft, ...(await rules.create(change, draft, given)) };
   change.add(rules.resource, row);
   await rules.created?.(change, row, given);
-  const { id }: Readonly<Record<string, unknown>> = row;
-  for (const child of node.children) {
-    if (child.parent !== null)
-      await addOne<Resource>(change, child.rules, child, { [child.parent]: String(id) }, pools);
-  }
   return row;
 }
 
@@ -190,7 +208,7 @@ function differences<T extends object>(before: T, after: Partial<T>): Partial<T>
  * Parts belong to the project of their load balancer; saying so is allowed.
  * @throws {ApiError} 400
  */
-function checkProject(given: Readonly<Record<string, unknown>>, projectId: string): void {
+export function checkProject(given: Readonly<Record<string, unknown>>, projectId: string): void {
   const named = given.project_id;
   if (named === undefined || named === "" || named === projectId) return;
   throw invalidField("project_id", named, "It must be the load balancer's project.");

@@ -112,12 +112,22 @@ export async function updateRow<R extends Resource>(
   id: string,
   patch: Partial<Row<R>>,
 ): Promise<void> {
+  await updateRows(connection, resource, [id], patch);
+}
+
+/** Changes several rows in the same way. */
+export async function updateRows<R extends Resource>(
+  connection: Connection,
+  resource: R,
+  ids: readonly string[],
+  patch: Partial<Row<R>>,
+): Promise<void> {
   if (Object.keys(patch).length === 0) return;
-  await untyped(connection)
-    .updateTable(resource.table)
-    .set(encode(resource, patch))
-    .where(resource.key, "=", id)
-    .execute();
+  const values = encode(resource, patch);
+  for (let i = 0; i < ids.length; i += MOST_VALUES) {
+    const some = ids.slice(i, i + MOST_VALUES);
+    await untyped(connection).updateTable(resource.table).set(values).where(resource.key, "in", some).execute();
+  }
 }
 
 function encode(resource: Resource, row: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -18,9 +18,7 @@ export const memberRules: PartRules<typeof member> = {
     await requireStaying(change, pool, row.pool_id);
     const address = memberAddress("address", row.address);
     const monitorAddress = row.monitor_address ? memberAddress("monitor_address", row.monitor_address) : null;
-    if (row.subnet_id && !(await change.network.hasSubnet(row.subnet_id))) {
-      throw invalidField("subnet_id", row.subnet_id, `Subnet ${row.subnet_id} not found.`);
-    }
+    await checkSubnet(change, row.subnet_id);
     const place = { pool_id: row.pool_id, address, protocol_port: row.protocol_port };
     const [other] = await change.findAll(member, place);
     if (other !== undefined) throw duplicate(place, other.id);
@@ -47,6 +45,12 @@ export const memberRules: PartRules<typeof member> = {
     return new Map();
   },
 };
+
+/** @throws {ApiError} 400 */
+export async function checkSubnet(change: Change, subnetId: string | null | undefined): Promise<void> {
+  if (!subnetId || (await change.network.hasSubnet(subnetId))) return;
+  throw invalidField("subnet_id", subnetId, `Subnet ${subnetId} not found.`);
+}
 
 /** What a change of a pool's members concerns. */
 export async function membersConcern(change: Change, poolId: string) {
