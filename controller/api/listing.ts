@@ -48,15 +48,15 @@ export function limit(parameters: URLSearchParams): number {
 
 /** `sort=name:desc,id`, or the pairs of sort_key and sort_dir. The id is always last, so that pages do not overlap. */
 function sort(resource: Resource, parameters: URLSearchParams): ListQuery["sort"] {
-  const keys = parameters.getAll("sort_key");
-  const directions = parameters.getAll("sort_dir");
-  const words = [
-    ...parameters.getAll("sort").flatMap((each) => each.split(",")),
-    ...keys.map((key, i) => `${key}:${directions[i] ?? "asc"}`),
-  ].filter((word) => word !== "");
+  const list = (name: string) => parameters.getAll(name).flatMap((each) => each.split(","));
+  const [keys, directions] = [list("sort_key"), list("sort_dir")];
+  const words = [...list("sort"), ...keys.map((key, i) => `${key}:${directions[i] ?? "asc"}`)].filter(
+    (word) => word !== "",
+  );
   const usual = "created_at" in resource.attributes ? "created_at" : resource.key;
   const order = (words.length > 0 ? words : [usual]).map((word) => {
-    const [key = "", direction = "asc", ...rest] = word.split(":");
+    const [key = "", given = "asc", ...rest] = word.split(":");
+    const direction = given.toLowerCase();
     if (filterable(resource, key) === undefined)
       throw invalidField("sort", key, "There is nothing of that name to sort by.");
     if (rest.length > 0 || (direction !== "asc" && direction !== "desc")) {

@@ -1,9 +1,9 @@
 /** The paths of quotas. */
 import type Router from "@koa/router";
+import { quota } from "../model/quota.ts";
 import { readJson, rootUnder } from "./body.ts";
 import type { Engine } from "./engine.ts";
-import { parseBoolean } from "./filters.ts";
-import { fields } from "./listing.ts";
+import { fields, pageLinks, parseListQuery } from "./listing.ts";
 import { Quotas } from "./quotas.ts";
 import { caller, empty, id, origin, parameters } from "./requests.ts";
 
@@ -11,19 +11,10 @@ export function quotaRoutes(router: Router, engine: Engine): void {
   const quotas = new Quotas(engine);
   const path = "/quotas";
   router.get(path, async (context) => {
-    const given = parameters(context);
-    parseBoolean("page_reverse", given.get("page_reverse") ?? "false");
-    const { rows, next } = await quotas.list(caller(context), given);
-    const wanted = fields(given);
-    const shown = rows.map((row) =>
-      Object.fromEntries(Object.entries(row).filter(([name]) => wanted?.has(name) ?? true)),
-    );
-    const links = [];
-    if (next !== null) {
-      given.set("marker", next);
-      links.push({ rel: "next", href: `${origin(context)}${context.path}?${given}` });
-    }
-    context.body = { quotas: shown, quotas_links: links };
+    const query = parseListQuery(quota, parameters(context));
+    const page = await quotas.list(caller(context), query);
+    const links = pageLinks(page, query, `${origin(context)}${context.path}`, parameters(context));
+    context.body = { quotas: page.rows.map((row) => select(row, query.fields)), quotas_links: links };
   });
   router.get(`${path}/defaults`, (context) => {
     context.body = { quota: quotas.defaults(caller(context)) };
@@ -34,8 +25,7 @@ export function quotaRoutes(router: Router, engine: Engine): void {
   });
   router.get(`${path}/:id`, async (context) => {
     const wanted = fields(parameters(context));
-    const quota = await quotas.show(caller(context), id(context));
-    context.body = { quota: Object.fromEntries(Object.entries(quota).filter(([name]) => wanted?.has(name) ?? true)) };
+    context.body = { quota: select(await quotas.show(caller(context), id(context)), wanted) };
   });
   router.put(`${path}/:id`, async (context) => {
     const root = rootUnder("quota", await readJson(context));
@@ -46,4 +36,8 @@ export function quotaRoutes(router: Router, engine: Engine): void {
     await quotas.reset(caller(context), id(context));
     empty(context, 204);
   });
+}
+
+function select(row: Readonly<Record<string, unknown>>, wanted: ReadonlySet<string> | null): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(row).filter(([name]) => wanted?.has(name) ?? true));
 }

@@ -7,7 +7,7 @@ import { readValue } from "./body.ts";
 import type { Engine } from "./engine.ts";
 import { ApiError, invalidField, shortened } from "./errors.ts";
 import type { Caller } from "./identity.ts";
-import { limit } from "./listing.ts";
+import type { ListQuery, Page } from "./listing.ts";
 import { authorize, mayEverywhere } from "./policy.ts";
 
 type Shown = Record<string, unknown>;
@@ -31,15 +31,16 @@ export class Quotas {
     return spelled(valuesBy((name) => own[name] ?? quotas[name]));
   }
 
-  /** Projects that have limits of their own, or anything at all. */
-  async list(caller: Caller, parameters: URLSearchParams): Promise<{ rows: Shown[]; next: string | null }> {
-    const named = parameters.get("project_id") ?? parameters.get("tenant_id");
-    if (!mayEverywhere(caller, "read-quota")) authorize(caller, "read-quota", named ?? caller.projectId);
-    const only = mayEverywhere(caller, "read-quota") ? named : (named ?? caller.projectId);
-    const most = limit(parameters);
-    const projects = await this.#projects(only, parameters.get("marker") ?? "", most + 1);
-    const shown = projects.slice(0, most);
-    return { rows: await this.#rows(shown), next: projects.length > most ? (shown.at(-1) ?? null) : null };
+  /** Projects that have limits of their own, or anything at all. @throws {ApiError} 403, 400 for a marker that is none */
+  async list(caller: Caller, query: ListQuery): Promise<Page> {
+    const named = query.filters.flatMap(({ values }) => values.map(String));
+    const everywhere = mayEverywhere(caller, "read-quota");
+    const only = named.length > 0 || everywhere ? named : [caller.projectId];
+    if (!everywhere) for (const project of only) authorize(caller, "read-quota", project);
+    const found = await this.#projects(only, query);
+    const projects = found.slice(0, query.limit);
+    if (query.reverse) projects.reverse();
+    return { rows: await this.#rows(projects), ids: projects, more: found.length > query.limit };
   }
 
   async set(caller: Caller, projectId: string, root: Readonly<Record<string, unknown>>): Promise<Shown> {
@@ -59,8 +60,10 @@ export class Quotas {
     await this.#engine.options.store.db.deleteFrom("quotas").where("project_id", "=", projectId).execute();
   }
 
-  async #projects(only: string | null, after: string, most: number): Promise<string[]> {
+  /** @param only these, unless there are none of them */
+  async #projects(only: readonly string[], { marker, limit, reverse, sort }: ListQuery): Promise<string[]> {
     const { db } = this.#engine.options.store;
+    const ascending = sort[0]?.descending === reverse;
     const rows = await db
       .selectFrom((eb) =>
         eb
@@ -70,10 +73,10 @@ export class Quotas {
           .as("projects"),
       )
       .select("project_id")
-      .where("project_id", ">", after)
-      .$if(only !== null, (query) => query.where("project_id", "=", only ?? ""))
-      .orderBy("project_id")
-      .limit(most)
+      .$if(only.length > 0, (query) => query.where("project_id", "in", only))
+      .$if(marker !== null, (query) => query.where("project_id", ascending ? ">" : "<", checkMarker(marker ?? "")))
+      .orderBy("project_id", ascending ? "asc" : "desc")
+      .limit(limit + 1)
       .execute();
     return rows.map((row) => row.project_id);
   }
@@ -105,9 +108,19 @@ function readQuota(root: Readonly<Record<string, unknown>>): Partial<Record<Quot
   for (const [key, value] of Object.entries(root)) {
     const name = QUOTA_NAMES.find((each) => each === key || OTHER_SPELLINGS[each] === key);
     if (name === undefined) throw new ApiError(400, `Unknown attribute for argument quota: ${shortened(key)}`);
-    patch[name] = value === null ? null : Number(readValue(key, quotaAttributes[name], value));
+    const limit = value === null ? null : Number(readValue(key, quotaAttributes[name], value));
+    if (patch[name] !== undefined && patch[name] !== limit) {
+      throw invalidField(key, value, "Its other spelling says something else.");
+    }
+    patch[name] = limit;
   }
   return patch;
+}
+
+/** @throws {ApiError} 400 */
+function checkMarker(id: string): string {
+  if (projectIdRule.safeParse(id).success) return id;
+  throw invalidField("marker", id, "It must be a project's id.");
 }
 
 /** @throws {ApiError} 400 */

@@ -1,7 +1,18 @@
 /** A project's quota: its body, and how its parts are spelled. */
 import { z } from "zod";
 import { integer } from "./attribute.ts";
-import { QUOTA_NAMES, type QuotaName } from "./resource.ts";
+import * as common from "./common.ts";
+import { defineResource, QUOTA_NAMES, type QuotaName } from "./resource.ts";
+
+/** What a list of quotas can be filtered and sorted by: the rest of a row is counted, and set one by one. */
+export const quota = defineResource({
+  name: "quota",
+  plural: "quotas",
+  title: "Quota",
+  table: "quotas",
+  key: "project_id",
+  attributes: { project_id: common.project },
+});
 
 /** Some have two spellings: clients read either, and every answer carries both. */
 export const OTHER_SPELLINGS: Readonly<Partial<Record<QuotaName, string>>> = {

@@ -23,7 +23,7 @@ export interface Resource<A extends Attributes = Attributes> {
   readonly table: string;
   readonly attributes: A;
   /** the column that identifies a row, in paths and references */
-  readonly key: "id" | "name";
+  readonly key: "id" | "name" | "project_id";
   /** what a project may have only so many of, by this name */
   readonly quota: QuotaName | null;
   /** answer to a DELETE that was taken */
