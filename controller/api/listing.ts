@@ -5,7 +5,16 @@ import type { Resource } from "../model/resource.ts";
 import type { Dialect } from "../store/database.ts";
 import { type Connection, columnsOf, findRow, untyped } from "../store/rows.ts";
 import { invalidField } from "./errors.ts";
-import { type Filter, filterable, filters, parseBoolean, type TagFilter, tagFilters, tagged } from "./filters.ts";
+import {
+  comparable,
+  type Filter,
+  filters,
+  holds,
+  parseBoolean,
+  type TagFilter,
+  tagFilters,
+  tagged,
+} from "./filters.ts";
 
 export const MAX_PAGE = 1000;
 
@@ -57,7 +66,7 @@ function sort(resource: Resource, parameters: URLSearchParams): ListQuery["sort"
   const order = (words.length > 0 ? words : [usual]).map((word) => {
     const [key = "", given = "asc", ...rest] = word.split(":");
     const direction = given.toLowerCase();
-    if (filterable(resource, key) === undefined)
+    if (comparable(resource, key) === undefined)
       throw invalidField("sort", key, "There is nothing of that name to sort by.");
     if (rest.length > 0 || (direction !== "asc" && direction !== "desc")) {
       throw invalidField("sort", word, "The direction must be asc or desc.");
@@ -93,7 +102,11 @@ export async function selectPage(
   const db = untyped(connection);
   let select: Query = db.selectFrom(resource.table).select(columnsOf(resource));
   for (const [column, value] of Object.entries(fixed)) select = select.where(column, "=", value);
-  for (const { column, values } of query.filters) select = select.where(column, "in", values);
+  for (const { column, values, within } of query.filters) {
+    select = within
+      ? select.where((eb) => eb.or(values.map((value) => holds(dialect, column, value))))
+      : select.where(column, "in", values);
+  }
   for (const filter of query.tags) select = select.where(tagged(dialect, filter));
   if (query.marker !== null) select = await after(connection, resource, query, select, query.marker);
   for (const { column, descending } of query.sort) {
