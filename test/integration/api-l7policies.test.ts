@@ -116,10 +116,10 @@ for (const database of databases(t)) {
   });
 
   t.test(`${database.name}: only listeners that understand requests have policies`, async (t) => {
-    const api = await startApi(t, database);
+    const api = await startApi(t, database, { readsCertificates: false });
     const { id: lb } = await api.create("loadbalancer", "/loadbalancers", {});
     for (const [i, protocol] of LISTENER_PROTOCOLS.entries()) {
-      const tls = protocol === "TERMINATED_HTTPS" ? { default_tls_container_ref: "secret" } : {};
+      const tls = protocol === "TERMINATED_HTTPS" ? { default_tls_container_ref: nobody } : {};
       const listening = { loadbalancer_id: lb, protocol, protocol_port: 1000 + i, ...tls };
       const { id } = await api.create("listener", "/listeners", listening);
       const answer = await api.call("POST", "/l7policies", { l7policy: { listener_id: id, action: "REJECT" } });

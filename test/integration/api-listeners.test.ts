@@ -12,7 +12,8 @@ import { type Json, object, SUBNETS, startApi, type TestApi } from "../support/a
 import { expectRefused, type Refusal } from "../support/api-refusals.ts";
 import { databases, SQLITE } from "../support/postgres.ts";
 
-const CERTIFICATE = "6b2d2c0e-certificate";
+const CERTIFICATE = randomUUID();
+const [CA, CRL] = [randomUUID(), randomUUID()];
 const TLS = { default_tls_container_ref: CERTIFICATE };
 const nobody = randomUUID();
 
@@ -47,7 +48,7 @@ async function bare(api: TestApi, values: Json = {}): Promise<string> {
 
 for (const database of databases(t)) {
   t.test(`${database.name}: TLS has its defaults where it terminates, and is nothing anywhere else`, async (t) => {
-    const api = await startApi(t, database);
+    const api = await startApi(t, database, { readsCertificates: false });
     const lb = await bare(api);
     const defaults = {
       tls_versions: ["TLSv1.2", "TLSv1.3"],
@@ -78,7 +79,7 @@ for (const database of databases(t)) {
   t.test(
     `${database.name}: an HTTP listener redirects to one of the same load balancer that terminates TLS`,
     async (t) => {
-      const api = await startApi(t, database);
+      const api = await startApi(t, database, { readsCertificates: false });
       const lb = await bare(api);
       const other = await bare(api);
       const [secure, foreign] = [
@@ -113,7 +114,7 @@ for (const database of databases(t)) {
 }
 
 t.test("a port is for one listener of each transport protocol", async (t) => {
-  const api = await startApi(t, SQLITE);
+  const api = await startApi(t, SQLITE, { readsCertificates: false });
   const lb = await bare(api);
   const transport = (protocol: ListenerProtocol) => (protocol === "UDP" || protocol === "SCTP" ? protocol : "TCP");
   for (const first of ["HTTP", "UDP", "SCTP"] as const) {
@@ -129,7 +130,7 @@ t.test("a port is for one listener of each transport protocol", async (t) => {
 });
 
 t.test("a listener sends to pools that speak what it understands", async (t) => {
-  const api = await startApi(t, SQLITE);
+  const api = await startApi(t, SQLITE, { readsCertificates: false });
   const lb = await bare(api);
   const pools: [PoolProtocol, string][] = [];
   for (const protocol of POOL_PROTOCOLS) {
@@ -158,13 +159,13 @@ t.test("a listener sends to pools that speak what it understands", async (t) => 
 });
 
 t.test("TLS where it does not terminate, or that lacks something, is refused", async (t) => {
-  const api = await startApi(t, SQLITE);
+  const api = await startApi(t, SQLITE, { readsCertificates: false });
   const lb = await bare(api);
   const attributes: Json = {
     default_tls_container_ref: CERTIFICATE,
     sni_container_refs: [CERTIFICATE],
-    client_ca_tls_container_ref: "ca",
-    client_crl_container_ref: "crl",
+    client_ca_tls_container_ref: CA,
+    client_crl_container_ref: CRL,
     client_authentication: "OPTIONAL",
     tls_ciphers: "HIGH",
     tls_versions: ["TLSv1.3"],
@@ -186,9 +187,9 @@ t.test("TLS where it does not terminate, or that lacks something, is refused", a
     return [400, named, "POST", "/listeners", "listener", aListener(lb, "TERMINATED_HTTPS", values)];
   };
   const whole = {
-    client_ca_tls_container_ref: "ca",
+    client_ca_tls_container_ref: CA,
     client_authentication: "MANDATORY",
-    client_crl_container_ref: "x",
+    client_crl_container_ref: CRL,
   };
   const { id } = await api.create("listener", "/listeners", aListener(lb, "TERMINATED_HTTPS", whole));
   const change = (named: string, values: Json): Refusal => [400, named, "PUT", `/listeners/${id}`, "listener", values];
@@ -197,17 +198,17 @@ t.test("TLS where it does not terminate, or that lacks something, is refused", a
     ...refusals,
     make("default_tls_container_ref, sni_container_refs", { default_tls_container_ref: null }),
     make("client_authentication", { client_authentication: "OPTIONAL" }),
-    make("client_crl_container_ref", { client_crl_container_ref: "crl" }),
+    make("client_crl_container_ref", { client_crl_container_ref: CRL }),
     change("default_tls_container_ref, sni_container_refs", { default_tls_container_ref: null }),
     change("client_authentication", { client_ca_tls_container_ref: null }),
     change("client_crl_container_ref", { client_ca_tls_container_ref: null, client_authentication: "NONE" }),
   ]);
-  const sni = { default_tls_container_ref: null, sni_container_refs: [CERTIFICATE, "another"] };
+  const sni = { default_tls_container_ref: null, sni_container_refs: [CERTIFICATE, randomUUID()] };
   t.equal((await api.call("PUT", `/listeners/${id}`, { listener: sni })).status, 202, "one of both is enough");
 });
 
 t.test("a listener inserts the headers that it can know", async (t) => {
-  const api = await startApi(t, SQLITE);
+  const api = await startApi(t, SQLITE, { readsCertificates: false });
   const lb = await bare(api);
   for (const protocol of LISTENER_PROTOCOLS) {
     for (const [name, { tls }] of Object.entries(INSERT_HEADERS)) {
@@ -239,7 +240,7 @@ t.test("a listener inserts the headers that it can know", async (t) => {
 });
 
 t.test("a listener lets in prefixes of the families that its load balancer has", async (t) => {
-  const api = await startApi(t, SQLITE);
+  const api = await startApi(t, SQLITE, { readsCertificates: false });
   const four = await bare(api);
   const six = await bare(api, { vip_subnet_id: SUBNETS.six.id });
   const prefixes = { four: ["192.0.2.0/24", "0.0.0.0/0"], six: ["2001:db8::/32", "::/0"] };

@@ -1,4 +1,5 @@
 /** What goes with which protocol of a pool: persistence, TLS to members, and health monitors. */
+import { randomUUID } from "node:crypto";
 import t from "tap";
 import {
   HEALTH_MONITOR_TYPES,
@@ -180,9 +181,9 @@ t.test("what a check by HTTP is like is for monitors that speak it", async (t) =
 });
 
 t.test("members are spoken to over TLS where HAProxy does it", async (t) => {
-  const api = await startApi(t, SQLITE);
+  const api = await startApi(t, SQLITE, { readsCertificates: false });
   const lb = await bare(api);
-  const refs = { tls_container_ref: "certificate", ca_tls_container_ref: "ca", crl_container_ref: "crl" };
+  const refs = { tls_container_ref: randomUUID(), ca_tls_container_ref: randomUUID(), crl_container_ref: randomUUID() };
   const refusals: Refusal[] = [];
   for (const protocol of POOL_PROTOCOLS) {
     const { id, ...plain } = await api.create("pool", "/pools", aPool(lb, protocol));
@@ -191,9 +192,14 @@ t.test("members are spoken to over TLS where HAProxy does it", async (t) => {
     const make = (named: string, values: Json): Refusal => {
       return [400, named, "POST", "/pools", "pool", aPool(lb, protocol, values)];
     };
-    const without = { crl_container_ref: "crl" };
+    const without = { crl_container_ref: randomUUID() };
     if (IN_KERNEL.includes(protocol)) {
-      const given = { tls_enabled: true, tls_container_ref: "x", ca_tls_container_ref: "x", tls_ciphers: "HIGH" };
+      const given = {
+        tls_enabled: true,
+        tls_container_ref: randomUUID(),
+        ca_tls_container_ref: randomUUID(),
+        tls_ciphers: "HIGH",
+      };
       for (const [name, value] of Object.entries({ ...given, tls_versions: ["TLSv1.3"], alpn_protocols: ["h2"] })) {
         refusals.push(change(`attribute ${name}.`, { [name]: value }), make(`attribute ${name}.`, { [name]: value }));
       }

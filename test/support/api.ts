@@ -76,6 +76,8 @@ export interface ApiOptions extends StoreOptions {
   readonly quotas?: Partial<QuotaDefaults>;
   /** what load balancers are made with, and where, unless they say so themselves */
   readonly defaults?: Partial<Defaults>;
+  /** false: any reference to a certificate is taken, whatever is kept there */
+  readonly readsCertificates?: boolean;
 }
 
 const UNLIMITED_QUOTAS: QuotaDefaults = {
@@ -96,7 +98,7 @@ let port = 9876;
 /** The API on a fresh database. It is gone when the test has ended. */
 export async function startApi(t: Teardown, database: TestDatabase, options: ApiOptions = {}): Promise<TestApi> {
   const { settleWait = 20_000, settles = true, network = addressesOf(), ...rest } = options;
-  const { quotas: limits, defaults: chosen, ...storeOptions } = rest;
+  const { quotas: limits, defaults: chosen, readsCertificates = true, ...storeOptions } = rest;
   const store = await database.open(t, storeOptions);
   const settling = new Settling();
   const quotas = { ...UNLIMITED_QUOTAS, ...limits };
@@ -113,7 +115,10 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
     quotas,
     defaults,
     computeFlavors: COMPUTE_FLAVORS,
-    services: { tls, regularExpressions: new RegularExpressions("/usr/sbin/haproxy", log) },
+    services: {
+      tls: readsCertificates ? tls : null,
+      regularExpressions: new RegularExpressions("/usr/sbin/haproxy", log),
+    },
   });
   const server = new ApiServer();
   const at = port++;
