@@ -77,10 +77,10 @@ export class SilenceWatch {
   /** Finds out which amphorae are silent for all controllers. @throws what the store throws */
   async look(): Promise<void> {
     const { registry, silence } = this.#options;
-    const suspects = registry.silentFor(silence);
+    const { suspects, agreed } = await this.#suspicions.consult(registry.silentFor(silence));
     this.#silent = suspects.length;
     this.#weigh(suspects.length);
-    for (const seen of await this.#suspicions.consult(suspects)) seen.silent = true;
+    for (const seen of agreed) seen.silent = true;
   }
 
   /** Sees to those that are silent. @throws what the store throws */
