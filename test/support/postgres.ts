@@ -143,6 +143,11 @@ export class Postgres {
     return server;
   }
 
+  /** Where its socket is. */
+  get folder(): string {
+    return this.#dir;
+  }
+
   url(database: string): string {
     return `postgresql:///${database}?host=${encodeURIComponent(this.#dir)}&user=postgres`;
   }
