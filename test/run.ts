@@ -1,6 +1,6 @@
 /**
- * Runs the tests: `npm test`, or `npm test -- FILE...` for some of them; `npm run test:images` runs those that build
- * amphora images, with `--all` those too that take many minutes. Unit tests run side by side; every other file runs in a
+ * Runs the tests: `npm test`, or `npm test -- FILE...` for some of them; `npm run test:images` for those that build
+ * amphora images alone; with `--all` those too that take many minutes. Unit tests run side by side; every other file runs in a
  * network namespace of its own, one after the other, and what it leaves behind is removed and told as a failure.
  *
  * What can't run on a machine is left out only when it is named: `AMPHORA_SKIP_TESTS=test/e2e/fresh.test.ts,… npm test`.
@@ -40,7 +40,7 @@ async function main(): Promise<number> {
   const left = new Set((process.env.AMPHORA_SKIP_TESTS ?? "").split(",").filter((name) => name !== ""));
   for (const name of left) if (!all.includes(name)) throw new Error(`AMPHORA_SKIP_TESTS names no test: ${name}`);
   const byDefault = (file: string) =>
-    file.startsWith("test/images/") === values.images && (values.all || !file.startsWith(THOROUGH));
+    (!values.images || file.startsWith("test/images/")) && (values.all || !file.startsWith(THOROUGH));
   const chosen = all.filter(
     (file) => (wanted.length === 0 ? byDefault(file) : wanted.includes(file)) && !left.has(file),
   );
@@ -66,7 +66,7 @@ async function main(): Promise<number> {
   const skipped = total.skipped.length + left.size;
   for (const name of [...left, ...total.skipped]) console.log(`left out: ${name}`);
   const forAll = all.filter((file) => file.startsWith(THOROUGH) && !chosen.includes(file));
-  if (values.images && wanted.length === 0) for (const file of forAll) console.log(`only with --all: ${file}`);
+  if (wanted.length === 0) for (const file of forAll) console.log(`only with --all: ${file}`);
   console.log(`\n${total.passed} passed, ${total.failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
   return total.failed === 0 ? 0 : 1;
 }
