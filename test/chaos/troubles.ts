@@ -2,6 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
+import { kill } from "../../controller/process.ts";
 import type { Postgres } from "../support/postgres.ts";
 import type { ControllerProcess } from "./controllers.ts";
 import type { Random } from "./random.ts";
@@ -154,12 +155,4 @@ async function processesOf(computeDir: string, program: RegExp): Promise<AgentPr
     if (id !== undefined && program.test(command)) found.push({ id, pid: Number(pid) });
   }
   return found.sort((a, b) => (a.id < b.id ? -1 : 1));
-}
-
-function kill(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // it ended by itself
-  }
 }

@@ -9,6 +9,7 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import pg from "pg";
+import { kill } from "../../controller/process.ts";
 import { Store, type StoreOptions } from "../../controller/store/database.ts";
 
 /** What tests are told to clean up with; the last one told comes first. */
@@ -155,7 +156,7 @@ export class Postgres {
   /** Kills the server, as a machine does that fails; it stays away until `back`. */
   async fail(): Promise<void> {
     await writeFile(join(this.#dir, "hold"), "");
-    for (const pid of await this.#pids()) process.kill(pid, "SIGKILL");
+    await this.#signal("SIGKILL");
   }
 
   async back(): Promise<void> {
@@ -165,11 +166,15 @@ export class Postgres {
 
   /** The server does nothing and says nothing, as behind a network that swallows everything, until it goes on. */
   async freeze(): Promise<void> {
-    for (const pid of await this.#pids()) process.kill(pid, "SIGSTOP");
+    await this.#signal("SIGSTOP");
   }
 
   async thaw(): Promise<void> {
-    for (const pid of await this.#pids()) process.kill(pid, "SIGCONT");
+    await this.#signal("SIGCONT");
+  }
+
+  async #signal(signal: NodeJS.Signals): Promise<void> {
+    for (const pid of await this.#pids()) kill(pid, signal);
   }
 
   /** The server and its children. */
