@@ -38,7 +38,9 @@ export function createRouter(engine: Engine, keyManager: KeyManager | null): Rou
       context.body = versionDocument(origin(context));
     });
   }
-  router.get("/healthcheck", (context) => {
+  router.get("/healthcheck", async (context) => {
+    // whoever asks sends requests elsewhere while this one can't serve any
+    await engine.options.store.probe();
     context.body = "OK";
   });
   const v2 = new Router();

@@ -66,6 +66,11 @@ export class Store {
     return level.execute(work);
   }
 
+  /** @throws {UnavailableError} while the database can't be used */
+  async probe(): Promise<void> {
+    await this.db.selectFrom("migrations").select("name").limit(1).execute();
+  }
+
   close(): Promise<void> {
     return this.db.destroy();
   }

@@ -22,15 +22,18 @@ export class ControllerProcess {
   readonly index: number;
   readonly cable: Cable;
   readonly #files: ControllerFiles;
+  readonly #more: Readonly<Record<string, unknown>>;
   #child: ChildProcess | null = null;
   #wanted = false;
   /** how often it ended by itself */
   crashes = 0;
 
-  constructor(index: number, files: ControllerFiles, cable: Cable) {
+  /** @param more settings that are not as usual here */
+  constructor(index: number, files: ControllerFiles, cable: Cable, more: Readonly<Record<string, unknown>> = {}) {
     this.index = index;
     this.#files = files;
     this.cable = cable;
+    this.#more = more;
   }
 
   get base(): string {
@@ -46,9 +49,15 @@ export class ControllerProcess {
   }
 
   async start(): Promise<void> {
+    await this.cable.mend();
+    await this.#writeSettings();
+    this.#wanted = true;
+    this.#run();
+  }
+
+  async #writeSettings(): Promise<void> {
     const { folder, shared, database } = this.#files;
     await mkdir(folder, { recursive: true });
-    await this.cable.mend();
     const settings = {
       port: 9876 + this.index,
       "data-dir": join(folder, "data"),
@@ -62,10 +71,9 @@ export class ControllerProcess {
       "silence-limit-ms": 3000,
       "metrics-port": 0,
       demo: false,
+      ...this.#more,
     };
     await writeFile(this.#settingsFile, YAML.stringify(settings));
-    this.#wanted = true;
-    this.#run();
   }
 
   kill(): void {
@@ -94,6 +102,7 @@ export class ControllerProcess {
 
   /** Ends every amphora of the deployment, with all that was made on the host for them. */
   async removeAll(): Promise<void> {
+    await this.#writeSettings();
     const args = ["-u", "NODE_OPTIONS", PROGRAM, "up", "--no-demo", "--config", this.#settingsFile];
     const child = spawn("env", args, { stdio: ["ignore", "pipe", "inherit"] });
     const ended = new Promise((resolve) => child.once("exit", resolve));

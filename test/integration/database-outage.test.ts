@@ -24,6 +24,7 @@ for (const [what, { begin, end }] of Object.entries(OUTAGES)) {
     const made = await api.call("POST", "/loadbalancers", { loadbalancer: { name: "before" } });
     t.equal(made.status, 201);
 
+    t.equal((await api.call("GET", "//healthcheck")).status, 200);
     await begin(server);
     // those that were first may have to wait until it is known
     await api.call("GET", "/loadbalancers");
@@ -34,6 +35,7 @@ for (const [what, { begin, end }] of Object.entries(OUTAGES)) {
         api.call("POST", "/loadbalancers", { loadbalancer: { name: "meanwhile" } }),
       ]);
       t.strictSame([read.status, write.status], [503, 503]);
+      t.equal((await api.call("GET", "//healthcheck")).status, 503);
       t.match(read.body, { faultstring: /database/ });
       t.equal(read.headers.get("retry-after"), "1");
       t.ok(performance.now() - started < 4000);
