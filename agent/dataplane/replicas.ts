@@ -21,6 +21,7 @@ const TABLES = 1000;
 const FAMILIES = ["4", "6"] as const;
 type Family = (typeof FAMILIES)[number];
 
+const shownLinks = z.array(z.object({ ifname: z.string().optional() }));
 const rule = z.object({ priority: z.int(), fwmark: z.string().optional(), iif: z.string().optional() });
 export type Rule = z.output<typeof rule>;
 
@@ -94,10 +95,17 @@ function wayLines(spec: AmphoraSpec, family: Family): string[] {
   });
 }
 
+/**
+ * Whether `ip -j link show type vxlan` shows the tunnel. A kernel that has not loaded vxlan can't select by it: then ip
+ * prints an empty object for each link of another type. Exported for tests.
+ */
+export function hasTunnel(links: string): boolean {
+  return shownLinks.parse(JSON.parse(links || "[]")).some(({ ifname }) => ifname === TUNNEL);
+}
+
 /** RFC 7348. Nothing is learnt and nothing is flooded: the spec names everybody. */
 async function applyTunnel(namespace: string, spec: AmphoraSpec): Promise<void> {
-  const present = await run(["ip", "-n", namespace, "-j", "link", "show", "type", "vxlan"]);
-  const exists = (JSON.parse(present || "[]") as unknown[]).length > 0;
+  const exists = hasTunnel(await run(["ip", "-n", namespace, "-j", "link", "show", "type", "vxlan"]));
   const self = selfOf(spec);
   if (spec.replicas?.forwarding !== "TUNNEL" || self === undefined) {
     if (exists) await run(["ip", "-n", namespace, "link", "del", TUNNEL]);
