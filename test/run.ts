@@ -59,7 +59,11 @@ async function main(): Promise<number> {
   if (unit.length > 0) add(await told(`${unit.length} unit test files`, () => runTap(unit, [])));
   const alone = chosen.filter((file) => !unit.includes(file));
   const release = alone.length > 0 ? await takeTheMachine() : () => undefined;
-  for (const file of alone) add(await told(file, () => runAlone(file)));
+  const api = alone.filter((file) => file.startsWith("test/integration/api-"));
+  if (api.length > 1) add(await told(`${api.length} API test files`, () => runAlone(api)));
+  for (const file of api.length > 1 ? alone.filter((file) => !api.includes(file)) : alone) {
+    add(await told(file, () => runAlone([file])));
+  }
   release();
 
   for (const { name, detail } of total.failures) console.log(`\nFAILED: ${name}\n${detail}`);
@@ -80,17 +84,17 @@ async function told(what: string, work: () => Promise<Outcome>): Promise<Outcome
   return outcome;
 }
 
-/** One file in a namespace of its own. */
-async function runAlone(file: string): Promise<Outcome> {
+/** Files in a namespace of their own: one, or several that don't mind each other. */
+async function runAlone(files: readonly string[]): Promise<Outcome> {
   const before = new Set(await namespaceNames());
   const name = await makeNamespace();
   try {
-    return await runTap([file], ["nsenter", `--net=/run/netns/${name}`, "--"]);
+    return await runTap(files, ["nsenter", `--net=/run/netns/${name}`, "--"]);
   } finally {
     await dropNamespace(name);
     const leftBehind = (await namespaceNames()).filter((each) => !before.has(each));
     for (const each of leftBehind) await dropNamespace(each);
-    if (leftBehind.length > 0) console.log(`${file} left namespaces behind: ${leftBehind.join(" ")}`);
+    if (leftBehind.length > 0) console.log(`${files.join(" ")} left namespaces behind: ${leftBehind.join(" ")}`);
   }
 }
 

@@ -23,8 +23,8 @@ export class ApiServer {
     );
   }
 
-  /** @throws {PortError} */
-  listen(address: string, port: number): Promise<void> {
+  /** @param port 0: any that is free. @returns the port. @throws {PortError} */
+  listen(address: string, port: number): Promise<number> {
     return new Promise((resolve, reject) => {
       const failed = (error: NodeJS.ErrnoException) => {
         const reason = error.code === "EADDRINUSE" ? "is taken: choose another with --port" : `: ${error.message}`;
@@ -33,7 +33,8 @@ export class ApiServer {
       this.#server.once("error", failed);
       this.#server.listen(port, address, () => {
         this.#server.off("error", failed);
-        resolve();
+        const bound = this.#server.address();
+        resolve(typeof bound === "object" && bound !== null ? bound.port : port);
       });
     });
   }

@@ -6,7 +6,7 @@ import { RegularExpressions } from "../../controller/regular-expressions.ts";
 import { object, startApi } from "../support/api.ts";
 import { errorProblems } from "../support/api-errors.ts";
 import { haproxyCheck } from "../support/haproxy.ts";
-import { databases } from "../support/postgres.ts";
+import { databases, SQLITE } from "../support/postgres.ts";
 import { idOf, listener, spec } from "../support/specs.ts";
 import { contents } from "../support/tree.ts";
 
@@ -54,7 +54,9 @@ for (const database of databases(t)) {
       const other = await api.create("rule", rules, { type: "PATH", compare_type: "CONTAINS", value: "a(b" });
       await api.reconciler.settle();
       const before = await contents(api.store);
-      for (const value of BROKEN) {
+      // HAProxy is what takes the time, and the database does not matter to it
+      const some = <T>(values: readonly T[]) => (database === SQLITE ? values : values.slice(0, 2));
+      for (const value of some(BROKEN)) {
         const policyOf = { action: "REJECT", rules: [{ ...rule, value }] };
         const bodies: [string, string, object][] = [
           ["POST", rules, { rule: { ...rule, value } }],
@@ -82,7 +84,7 @@ for (const database of databases(t)) {
       t.strictSame(await contents(api.store), before);
       for (const type of ["PATH", "HOST_NAME", "FILE_TYPE", "HEADER", "COOKIE", "SSL_DN_FIELD"]) {
         const key = { HEADER: "x-h", COOKIE: "c", SSL_DN_FIELD: "CN" }[type] ?? null;
-        for (const value of SOUND) {
+        for (const value of some(SOUND)) {
           const answer = await api.call("POST", rules, { rule: { type, key, compare_type: "REGEX", value } });
           t.equal(answer.status, 201, `${type} ${value} ${answer.text}`);
           t.equal(object(answer, "rule").value, value);
@@ -119,7 +121,7 @@ t.test("what is taken, HAProxy takes in a whole configuration, and what is refus
       const { valid } = await haproxyCheck(whole);
       return valid === (fault === null);
     }),
-    { numRuns: 150 },
+    { numRuns: 80 },
   );
 });
 

@@ -92,9 +92,6 @@ const UNLIMITED_QUOTAS: QuotaDefaults = {
 
 export const COMPUTE_FLAVORS = ["601", "602", "603", "604", "605"];
 
-/** Every file of tests runs in a network of its own. */
-let port = 9876;
-
 /** The API on a fresh database. It is gone when the test has ended. */
 export async function startApi(t: Teardown, database: TestDatabase, options: ApiOptions = {}): Promise<TestApi> {
   const { settleWait = 20_000, settles = true, network = addressesOf(), ...rest } = options;
@@ -121,12 +118,11 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
     },
   });
   const server = new ApiServer();
-  const at = port++;
-  await server.listen("127.0.0.1", at);
+  const port = await server.listen("127.0.0.1", 0);
   t.teardown(() => server.close());
   const router = createRouter(engine, { vault, tls });
   server.serve(createApp(new StaticIdentity(CALLERS), router, log).callback());
-  const api = new TestApi(`http://127.0.0.1:${at}`, store, new StandIn(store, network, settling), router, vault);
+  const api = new TestApi(`http://127.0.0.1:${port}`, store, new StandIn(store, network, settling), router, vault);
   if (settles) api.reconciler.settleFromNowOn();
   t.teardown(() => api.reconciler.stop());
   return api;
@@ -195,25 +191,38 @@ export class TestApi {
     return object(answer, name);
   }
 
-  /** A load balancer with a listener, its pool, a member, a health monitor, and a policy with a rule, all ACTIVE; ids by kind. */
+  /** A load balancer with a listener, its pool, a member, a health monitor, and a policy with a rule, in one body, all ACTIVE; ids by kind. */
   async graph(token = ADMIN): Promise<Graph> {
-    const make = async (name: string, path: string, values: Json) => {
-      const { id } = await this.create(name, path, values, token);
-      await this.reconciler.settle();
-      return id;
-    };
-    const lb = await make("loadbalancer", "/loadbalancers", {});
-    const listener = await make("listener", "/listeners", { loadbalancer_id: lb, protocol: "HTTP", protocol_port: 80 });
     const pooling = { protocol: "HTTP", lb_algorithm: "ROUND_ROBIN" };
-    const pool = await make("pool", "/pools", { listener_id: listener, ...pooling });
-    const lonely = await make("pool", "/pools", { loadbalancer_id: lb, ...pooling });
-    const member = await make("member", `/pools/${pool}/members`, { address: "10.77.0.200", protocol_port: 8080 });
-    const checking = { type: "HTTP", delay: 5, timeout: 4, max_retries: 3 };
-    const monitor = await make("healthmonitor", "/healthmonitors", { pool_id: pool, ...checking });
-    const policy = await make("l7policy", "/l7policies", { listener_id: listener, action: "REJECT" });
-    const matching = { type: "PATH", compare_type: "STARTS_WITH", value: "/private" };
-    const rule = await make("rule", `/l7policies/${policy}/rules`, matching);
-    return { lb, listener, pool, lonely, member, monitor, policy, rule };
+    const healthmonitor = { type: "HTTP", delay: 5, timeout: 4, max_retries: 3 };
+    const used = {
+      ...pooling,
+      name: "used",
+      members: [{ address: "10.77.0.200", protocol_port: 8080 }],
+      healthmonitor,
+    };
+    const rules = [{ type: "PATH", compare_type: "STARTS_WITH", value: "/private" }];
+    const l7policies = [{ action: "REJECT", rules }];
+    const listeners = [{ protocol: "HTTP", protocol_port: 80, default_pool: used, l7policies }];
+    const pools = [{ ...pooling, name: "lonely" }];
+    const { id: lb, ...made } = await this.create("loadbalancer", "/loadbalancers", { listeners, pools }, token);
+    await this.reconciler.settle();
+    const [first] = parts(made, "listeners");
+    const [policy] = parts(first, "l7policies");
+    const pool = parts(made, "pools").find(({ name }) => name === "used");
+    const lonely = parts(made, "pools").find(({ name }) => name === "lonely");
+    const [member] = parts(pool, "members");
+    const [rule] = parts(policy, "rules");
+    return {
+      lb,
+      listener: idOf(first),
+      pool: idOf(pool),
+      lonely: idOf(lonely),
+      member: idOf(member),
+      monitor: String(pool?.healthmonitor_id),
+      policy: idOf(policy),
+      rule: idOf(rule),
+    };
   }
 }
 
@@ -228,6 +237,16 @@ export interface Graph {
   /** refuses what its rule matches */
   readonly policy: string;
   readonly rule: string;
+}
+
+function parts(of: Json | undefined, name: string): Json[] {
+  const list = of?.[name];
+  return Array.isArray(list) ? list.filter(isObject) : [];
+}
+
+function idOf(part: Json | undefined): string {
+  if (typeof part?.id !== "string") throw new Error("the answer does not show everything that was made");
+  return part.id;
 }
 
 /** Members of a pool, and the path to list them. */

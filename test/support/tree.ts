@@ -58,11 +58,19 @@ export async function insertAll<R extends Resource>(store: Store, resource: R, .
 
 /** Everything that the store holds: by table, in an order that does not depend on when it was written. */
 export async function contents(store: Store): Promise<Record<string, string[]>> {
-  const tables = await store.db.introspection.getTables();
   const found: Record<string, string[]> = {};
-  for (const { name } of tables) {
+  for (const name of await tablesOf(store)) {
     const rows = await untyped(store.db).selectFrom(name).selectAll().execute();
     found[name] = rows.map((row) => JSON.stringify(row)).sort();
   }
   return found;
+}
+
+/** Asking for them takes PostgreSQL longer than reading them. */
+const tablesByStore = new WeakMap<Store, readonly string[]>();
+
+async function tablesOf(store: Store): Promise<readonly string[]> {
+  const known = tablesByStore.get(store) ?? (await store.db.introspection.getTables()).map(({ name }) => name);
+  tablesByStore.set(store, known);
+  return known;
 }
