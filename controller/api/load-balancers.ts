@@ -12,7 +12,7 @@ import { everythingOf } from "./full-answer.ts";
 import type { Caller } from "./identity.ts";
 import { parseNode } from "./nesting.ts";
 import { addWithin, precheck } from "./parts.ts";
-import { checkFlavor, placementOf } from "./placement.ts";
+import { flavorChange, placementOf } from "./placement.ts";
 import { authorize } from "./policy.ts";
 import type { Given } from "./rules/rules.ts";
 import { relatedIds } from "./rules/shared.ts";
@@ -51,8 +51,9 @@ export class LoadBalancers {
     const patch = valuesForUpdate(loadBalancer, root);
     await this.#checkQos(patch.vip_qos_policy_id);
     const row = await this.#engine.change(caller, id, async ({ trx, loadBalancer: row }) => {
-      await checkFlavor(this.#engine.options.store, trx, patch.flavor_id);
-      const changed = { ...patch, updated_at: timestamp() };
+      const { store, defaults } = this.#engine.options;
+      const placement = await flavorChange(store, trx, row, patch.flavor_id, defaults);
+      const changed = { ...patch, ...placement, updated_at: timestamp() };
       await updateRow(trx, loadBalancer, id, changed);
       return { ...row, ...changed, provisioning_status: "PENDING_UPDATE" as const };
     });

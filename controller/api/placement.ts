@@ -31,9 +31,21 @@ export async function placementOf(
   return { flavor_id: flavorId, availability_zone: zone };
 }
 
-/** The same for a load balancer that there is: only its flavor can be changed. @throws {ApiError} 400 */
-export async function checkFlavor(store: Store, trx: Trx, id: string | null | undefined): Promise<void> {
-  await requireEnabled(store, trx, flavor, "flavor_id", id ?? null);
+/**
+ * The same for a load balancer that there is: only its flavor can be changed. What it has it may keep, though nothing
+ * new may have it. @returns what is to be written. @throws {ApiError} 400
+ */
+export async function flavorChange(
+  store: Store,
+  trx: Trx,
+  { flavor_id: present }: Pick<LoadBalancer, "flavor_id">,
+  wanted: string | null | undefined,
+  defaults: Defaults,
+): Promise<Partial<Pick<LoadBalancer, "flavor_id">>> {
+  if (wanted === undefined) return {};
+  const flavorId = wanted ?? defaults.flavorId;
+  if (flavorId !== present) await requireEnabled(store, trx, flavor, "flavor_id", flavorId);
+  return { flavor_id: flavorId };
 }
 
 async function requireEnabled(store: Store, trx: Trx, resource: Resource, field: string, key: string | null) {

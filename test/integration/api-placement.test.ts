@@ -163,7 +163,13 @@ t.test("a load balancer that names none has the deployment's flavor and zone", a
   ] as const) {
     t.match(await api.create("loadbalancer", "/loadbalancers", given), wanted);
   }
+  const { id } = await api.create("loadbalancer", "/loadbalancers", { flavor_id: small });
+  const change = async (flavor_id: string | null) =>
+    object(await api.call("PUT", `/loadbalancers/${id}`, { loadbalancer: { flavor_id } }), "loadbalancer").flavor_id;
+  t.equal(await change(other), other);
+  t.equal(await change(null), flavorId, "null is the default, here too");
   await api.call("PUT", `/flavors/${flavorId}`, { flavor: { enabled: false } });
+  t.equal(await change(flavorId), flavorId, "what it has, it keeps");
   const refused = await api.call("POST", "/loadbalancers", { loadbalancer: {} });
   t.equal(refused.status, 400);
   t.match(refused.body.faultstring, "is disabled");
