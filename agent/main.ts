@@ -20,9 +20,10 @@ Usage:
       --network DIR     write the management network there, for systemd-networkd
 
   amphora-agent render SPEC --out DIR [--check]
-      Writes the configuration files of a spec below DIR: the same as on an
-      instance, with neither root nor network. SPEC is a file, or - for
-      standard input.
+      Writes the files of a spec below DIR: the same as on an instance, with
+      neither root nor network. They hold the certificates and private keys of
+      the spec, and only you may read them (mode 0600). SPEC is a file, or -
+      for standard input.
       --check           have HAProxy read the result first, where there is one
       --haproxy PATH    that HAProxy (default /usr/sbin/haproxy)
 

@@ -5,9 +5,11 @@ import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
-import { HAPROXY_CFG, type RenderedFiles, render } from "../templates/render.ts";
-import { parseSpec, SpecError } from "../templates/spec.ts";
+import { layoutIn } from "../templates/layout.ts";
+import { HAPROXY_CFG, render, targetOf } from "../templates/render.ts";
+import { type AmphoraSpec, parseSpec, SpecError } from "../templates/spec.ts";
 import { complaints } from "./dataplane/haproxy.ts";
+import { writeFiles } from "./files.ts";
 
 /** What stops the command; the message is for the person who called it. */
 export class RenderError extends Error {
@@ -29,11 +31,11 @@ export interface RenderOptions {
  * @throws {RenderError}
  */
 export async function renderCommand(options: RenderOptions, say: (line: string) => void): Promise<void> {
-  const files = await renderFile(options.spec);
+  const spec = await readSpec(options.spec);
   // checked before anything is written: a refused spec leaves no files behind
-  if (options.check) say(await check(files, options.haproxy));
+  if (options.check) say(await check(spec, options.haproxy));
   try {
-    for (const [path, file] of files) {
+    for (const [path, file] of render(spec)) {
       const target = join(options.out, path);
       await mkdir(dirname(target), { recursive: true });
       await writeFileAtomic(target, file.content, { mode: file.mode });
@@ -44,10 +46,10 @@ export async function renderCommand(options: RenderOptions, say: (line: string) 
   }
 }
 
-async function renderFile(file: string): Promise<RenderedFiles> {
+async function readSpec(file: string): Promise<AmphoraSpec> {
   const name = file === "-" ? "standard input" : file;
   try {
-    return render(parseSpec(JSON.parse(file === "-" ? await text(process.stdin) : await readFile(file, "utf8"))));
+    return parseSpec(JSON.parse(file === "-" ? await text(process.stdin) : await readFile(file, "utf8")));
   } catch (error) {
     if (error instanceof SpecError) {
       throw new RenderError(
@@ -58,17 +60,19 @@ async function renderFile(file: string): Promise<RenderedFiles> {
   }
 }
 
-async function check(files: RenderedFiles, haproxy: string): Promise<string> {
+/** Has HAProxy read the result in a folder of its own, certificates and all. */
+async function check(spec: AmphoraSpec, haproxy: string): Promise<string> {
   const found = await access(haproxy).then(
     () => true,
     () => false,
   );
   if (!found) return `not checked: there is no ${haproxy}`;
   const folder = await mkdtemp(join(tmpdir(), "amphora-render-"));
+  const layout = layoutIn(folder, folder);
   try {
-    const file = join(folder, "haproxy.cfg");
-    await writeFileAtomic(file, files.get(HAPROXY_CFG)?.content ?? "");
-    const result = await execa(haproxy, ["-c", "-f", file], { reject: false, timeout: 30_000, stdin: "ignore" });
+    await writeFiles(render(spec, layout), layout);
+    const args = ["-c", "-f", targetOf(HAPROXY_CFG, layout)];
+    const result = await execa(haproxy, args, { reject: false, timeout: 30_000, stdin: "ignore" });
     if (result.failed) throw new RenderError(`HAProxy refuses the result: ${complaints(result.stderr).join("; ")}`);
     return "checked by HAProxy: valid";
   } finally {

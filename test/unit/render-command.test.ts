@@ -5,7 +5,8 @@ import { execa } from "execa";
 import t from "tap";
 import { HAPROXY_CFG, render } from "../../templates/render.ts";
 import { AGENT_MAIN, productEnv } from "../support/agent.ts";
-import { listener, specInput, spec as specOf } from "../support/specs.ts";
+import { TestAuthority } from "../support/pki.ts";
+import { idOf, listener, specInput, spec as specOf } from "../support/specs.ts";
 
 /** Runs the command as a user does. */
 function amphoraAgent(args: readonly string[], input = "") {
@@ -95,6 +96,22 @@ t.test("--check has HAProxy read the result", async (t) => {
   const { exitCode, stdout } = await amphoraAgent(["render", file, "--out", join(folder, "out"), "--check"]);
   t.equal(exitCode, 0);
   t.match(stdout, /^checked by HAProxy: valid\n/);
+});
+
+t.test("certificates and keys are written too, for their owner alone, and --check has HAProxy read them", async (t) => {
+  const folder = t.testdir();
+  const { certificate, private_key } = await (await TestAuthority.make("authority")).issue("CN=www.example.org");
+  const certificates = [{ id: idOf("certificate"), certificate, private_key }];
+  const tls = { certificate_ids: [idOf("certificate")] };
+  const listeners = [listener(1, { protocol: "TERMINATED_HTTPS", tls })];
+  const file = await specFile(folder, specInput({ certificates, listeners }));
+  const out = join(folder, "out");
+  const { exitCode, stdout } = await amphoraAgent(["render", file, "--out", out, "--check"]);
+  t.equal(exitCode, 0);
+  t.match(stdout, /^checked by HAProxy: valid\n/);
+  const key = join(out, `certificates/${idOf("certificate")}.pem`);
+  t.match(await readFile(key, "utf8"), private_key.trim());
+  t.equal((await stat(key)).mode & 0o777, 0o600);
 });
 
 t.test("--check tells what HAProxy says, and then writes nothing", async (t) => {
