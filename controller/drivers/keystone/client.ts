@@ -3,7 +3,7 @@ import { HttpClient, NoAnswerError } from "./http.ts";
 import { parseFault, parseToken, type ShownToken } from "./token.ts";
 
 /** Milliseconds that Keystone may take for one answer. */
-const CALL_LIMIT = 5000;
+const ANSWER_LIMIT = 5000;
 /** How long a refused password is not shown again (ms): Keystone may lock a user after some. */
 const REFUSED_PAUSE = 10_000;
 /** The part of a service token's life after which another is fetched. */
@@ -20,6 +20,8 @@ export interface KeystoneOptions {
   readonly projectDomain: string;
   /** authorities that Keystone's certificate may be of, PEM; absent: the system's */
   readonly ca?: string;
+  /** milliseconds that Keystone may take for one answer */
+  readonly answerLimit?: number;
 }
 
 /** Keystone can't be asked now. */
@@ -139,7 +141,7 @@ export class KeystoneClient {
     // the catalogue may be long, and nothing here is looked up in it
     const url = `${this.#options.authUrl}/auth/tokens?nocatalog`;
     try {
-      return await this.#http.call({ method, url, headers, body, limit: CALL_LIMIT });
+      return await this.#http.call({ method, url, headers, body, limit: this.#options.answerLimit ?? ANSWER_LIMIT });
     } catch (error) {
       if (!(error instanceof NoAnswerError)) throw error;
       throw new KeystoneError(`Keystone at ${this.#options.authUrl}: ${error.message}`);
