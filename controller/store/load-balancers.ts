@@ -112,14 +112,19 @@ export async function settle(
       .where("lease_owner", "=", row.lease_owner)
       .executeTakeFirst();
     if (done.numUpdatedRows === 0n) return false;
-    const goneListeners = trx
-      .selectFrom("listeners")
-      .select("id")
-      .where("loadbalancer_id", "=", row.id)
-      .where("doomed", "=", true);
-    await trx.deleteFrom("listener_statistics").where("listener_id", "in", goneListeners).execute();
-    for (const { table } of PARTS.toReversed()) {
+    const { doomed, pending } = await unsettled(trx, row.id);
+    if (doomed.has("listeners")) {
+      const gone = trx
+        .selectFrom("listeners")
+        .select("id")
+        .where("loadbalancer_id", "=", row.id)
+        .where("doomed", "=", true);
+      await trx.deleteFrom("listener_statistics").where("listener_id", "in", gone).execute();
+    }
+    for (const { table } of PARTS.toReversed().filter((each) => doomed.has(each.table))) {
       await untyped(trx).deleteFrom(table).where("loadbalancer_id", "=", row.id).where("doomed", "=", true).execute();
+    }
+    for (const table of pending) {
       await untyped(trx)
         .updateTable(table)
         .set({ provisioning_status: "ACTIVE" })
@@ -129,6 +134,28 @@ export async function settle(
     }
     return true;
   });
+}
+
+interface Unsettled {
+  /** tables with parts to remove */
+  readonly doomed: ReadonlySet<string>;
+  /** tables with parts that stay */
+  readonly pending: ReadonlySet<string>;
+}
+
+/** Where a load balancer has something to settle, in one query: a change concerns few of the tables. */
+async function unsettled(trx: Trx, id: string): Promise<Unsettled> {
+  const [first, ...others] = PARTS.flatMap(({ table }) => {
+    const parts = untyped(trx).selectFrom(table).where("loadbalancer_id", "=", id);
+    const named = (kind: string) => [sql.lit(table).as("name"), sql.lit(kind).as("kind")];
+    return [
+      parts.select(named("doomed")).where("doomed", "=", true),
+      parts.select(named("pending")).where("doomed", "=", false).where("provisioning_status", "!=", "ACTIVE"),
+    ];
+  });
+  const rows = (await first?.union(others).execute()) ?? [];
+  const having = (kind: string) => new Set(rows.filter((row) => row.kind === kind).map(({ name }) => name));
+  return { doomed: having("doomed"), pending: having("pending") };
 }
 
 /**
