@@ -49,13 +49,16 @@ export class Acknowledger {
     this.#waiting = true;
     this.#round = this.#round.then(async () => {
       this.#waiting = false;
-      await this.#all().catch((error: unknown) => {
+      await this.#all().catch(async (error: unknown) => {
         this.#options.log.error({ err: error }, "acknowledging changes failed");
+        // else nobody would look at them before the leases end
+        await giveBack(this.#options.store, this.#owner).catch(() => undefined);
       });
     });
     return this.#round;
   }
 
+  /** @throws what hindered it from acknowledging one; the others that it took are given back, for the next round */
   async #all(): Promise<void> {
     const { store } = this.#options;
     for (;;) {
