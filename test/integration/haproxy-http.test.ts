@@ -118,6 +118,17 @@ onEachRelease("HTTP listeners", serving, {
     t.equal(await served(), "503", "no pool");
   },
 
+  "a disabled listener is not there, and of a disabled load balancer nothing is": async (t, { apply }) => {
+    const both = [listener(1), listener(2)];
+    await apply({ listeners: [listener(1, { admin_state_up: false }), listener(2)] });
+    await t.rejects(served(), { code: "ECONNREFUSED" });
+    t.match(await served({ port: 81 }), /^[ab]$/);
+    await apply({ listeners: both, admin_state_up: false });
+    for (const port of [80, 81]) await t.rejects(served({ port }), { code: "ECONNREFUSED" });
+    await apply({ listeners: both });
+    t.match(await served(), /^[ab]$/, "enabled again");
+  },
+
   "only allowed_cidrs may connect, of both families": async (t, { apply }) => {
     // host bits are set, and there are more than a line holds
     const many = Array.from({ length: 120 }, (_, i) => `192.0.2.${i}/32`);
