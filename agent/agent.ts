@@ -9,9 +9,9 @@ import { SpecError } from "../templates/spec.ts";
 import type { Applier } from "./apply.ts";
 import { DataPlane } from "./data-plane.ts";
 import { Heartbeats } from "./heartbeat.ts";
-import { parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
+import { expiryOf, parseIdentity, readIdentity, writeIdentity } from "./identity.ts";
 import { metricsRegistry } from "./metrics.ts";
-import { type AgentInfo, countersOf, type HeartbeatBody } from "./protocol.ts";
+import { type AgentInfo, type CertificateBundle, countersOf, type HeartbeatBody } from "./protocol.ts";
 import { parseReporting, readReporting, writeReporting } from "./reporting.ts";
 import { AgentServer, RequestError, type Routes } from "./server.ts";
 import { type AgentSettings, SettingsError } from "./settings.ts";
@@ -29,6 +29,7 @@ export class Agent {
   readonly #watch: Watch;
   #server: AgentServer | null = null;
   #heartbeats: Heartbeats | null = null;
+  #certificateExpires = new Date(0);
   #stopping = false;
 
   /** @throws {SettingsError} when the heartbeat key can't be used */
@@ -55,6 +56,7 @@ export class Agent {
     // checks run as somebody who may pass through here, to what is theirs
     await mkdir(run_dir, { recursive: true, mode: 0o711 });
     const identity = await readIdentity(identity_file, amphora_id);
+    this.#certificateExpires = expiryOf(identity);
     this.#server = new AgentServer(identity, this.#routes(), this.#log);
     this.#heartbeats = new Heartbeats({
       amphoraId: amphora_id,
@@ -99,7 +101,10 @@ export class Agent {
   }
 
   #routes(): Routes {
-    const metrics = metricsRegistry(() => ({ health: this.#watch.health, stats: this.#watch.stats }));
+    const metrics = metricsRegistry(
+      () => ({ health: this.#watch.health, stats: this.#watch.stats }),
+      () => this.#certificateExpires,
+    );
     return {
       "GET /v1/info": () => this.#info(),
       "GET /v1/spec": async () => {
@@ -121,7 +126,7 @@ export class Agent {
       "PUT /v1/certificate": async (body) => {
         const identity = parseIdentity(body, this.#settings.amphora_id);
         await writeIdentity(this.#settings.identity_file, identity);
-        this.#server?.useIdentity(identity);
+        this.#useIdentity(identity);
         this.#log.info("certificate replaced");
         return {};
       },
@@ -134,6 +139,11 @@ export class Agent {
       },
       "GET /metrics": () => metrics.metrics(),
     };
+  }
+
+  #useIdentity(identity: CertificateBundle): void {
+    this.#server?.useIdentity(identity);
+    this.#certificateExpires = expiryOf(identity);
   }
 
   get #reportingFile(): string {

@@ -29,6 +29,10 @@ export async function writeIdentity(file: string, bundle: CertificateBundle): Pr
   await writeFileAtomic(file, JSON.stringify(bundle), { mode: 0o600 });
 }
 
+export function expiryOf({ certificate }: CertificateBundle): Date {
+  return new X509Certificate(certificate).validToDate;
+}
+
 /**
  * Checks that a bundle would serve: the key fits, the authority signed it, it names this amphora, it is valid now.
  * @throws {IdentityError} naming the field at fault
@@ -60,14 +64,21 @@ export function checkIdentity(
   }
   const bundle = parsed.data;
   const certificate = read("certificate", () => new X509Certificate(bundle.certificate));
-  const authority = read("ca", () => new X509Certificate(bundle.ca));
+  const authorities = read("ca", () => certificatesOf(bundle.ca));
   const key = read("key", () => createPrivateKey(bundle.key));
   if (!certificate.checkPrivateKey(key)) throw new IdentityError("key: is not the key of the certificate");
-  if (!certificate.verify(authority.publicKey)) throw new IdentityError("certificate: is not signed by ca");
+  if (!authorities.some(({ publicKey }) => certificate.verify(publicKey)))
+    throw new IdentityError("certificate: is not signed by ca");
   if (!certificate.checkHost(agentName(amphoraId))) {
     throw new IdentityError(`certificate: does not name ${agentName(amphoraId)}`);
   }
   return { bundle, certificate };
+}
+
+/** @throws {Error} when a block is no certificate, or there is none */
+function certificatesOf(text: string): X509Certificate[] {
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [text];
+  return blocks.map((block) => new X509Certificate(block));
 }
 
 function read<T>(field: string, parse: () => T): T {

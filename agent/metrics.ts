@@ -2,6 +2,8 @@
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { HealthReport, StatsReport } from "./protocol.ts";
 
+const DAY = 24 * 3600 * 1000;
+
 const COUNTERS = [
   ["active_connections", "Connections that are open now"],
   ["total_connections", "Connections since the amphora was made"],
@@ -10,8 +12,11 @@ const COUNTERS = [
   ["request_errors", "Requests that could not be understood or were aborted"],
 ] as const;
 
-/** @param read what the data plane last said */
-export function metricsRegistry(read: () => { health: HealthReport; stats: StatsReport }): Registry {
+/** @param read what the data plane last said @param expires when the agent's certificate does */
+export function metricsRegistry(
+  read: () => { health: HealthReport; stats: StatsReport },
+  expires: () => Date,
+): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: "amphora_agent_" });
   const gauge = (name: string, help: string, labelNames: string[], collect: (gauge: Gauge) => void) =>
@@ -27,6 +32,9 @@ export function metricsRegistry(read: () => { health: HealthReport; stats: Stats
     });
 
   gauge("spec_revision", "Revision of the spec that runs", [], (it) => it.set(read().health.revision));
+  gauge("agent_certificate_days_left", "Days until the agent's certificate expires", [], (it) =>
+    it.set((expires().getTime() - Date.now()) / DAY),
+  );
   gauge("listener_up", "1 when the listener takes connections", ["listener"], (it) => {
     for (const [listener, state] of Object.entries(read().health.listeners)) {
       it.set({ listener }, state === "DOWN" ? 0 : 1);

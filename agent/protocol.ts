@@ -102,6 +102,7 @@ export type StatsReport = z.output<typeof statsReport>;
 export const certificateBundle = z.strictObject({
   certificate: z.string().min(1).max(65_536),
   key: z.string().min(1).max(65_536),
+  /** those that the agent believes; several while one takes the place of another */
   ca: z.string().min(1).max(65_536),
 });
 export type CertificateBundle = z.output<typeof certificateBundle>;

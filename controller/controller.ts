@@ -218,8 +218,9 @@ async function assemble(
   });
   const regularExpressions = await RegularExpressions.open(settings.haproxy, log);
   const tls = keyManager?.tls ?? null;
-  const isDriven = compute !== null && tls !== null;
-  const fleet = isDriven ? await Fleet.open({ settings, store, settling, compute, network, tls, log }) : null;
+  const vault = keyManager?.vault ?? null;
+  const isDriven = compute !== null && tls !== null && vault !== null;
+  const fleet = isDriven ? await Fleet.open({ settings, store, settling, compute, network, tls, vault, log }) : null;
   const metrics = new MetricsServer(settings["metrics-listen"], settings["metrics-port"], store, fleet);
   const asked = { drivers, keyManager, regularExpressions, identity: openIdentity(settings, files, token, log) };
   return { settings, log, store, settling, ...asked, fleet, server, metrics, runDir, deployment, token };

@@ -1,7 +1,7 @@
 /** What drives amphorae and listens to them: reconciler, heartbeats, health, and the sweep for what is left over. */
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { Authority } from "./amphorae/authority.ts";
+import { Authorities } from "./amphorae/authorities.ts";
 import { AgentClient } from "./amphorae/client.ts";
 import type { Tls } from "./certificates/tls.ts";
 import type { ComputeDriver } from "./drivers/compute.ts";
@@ -11,12 +11,14 @@ import { HeartbeatReceiver } from "./health/receiver.ts";
 import type { SilenceState } from "./health/silence.ts";
 import { Presence } from "./presence.ts";
 import { Amphorae } from "./reconcile/amphorae.ts";
+import { CertificateWatch } from "./reconcile/certificates.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import { ReportingWatch } from "./reconcile/reporting.ts";
 import { Rotation } from "./reconcile/rotation.ts";
 import { Serving } from "./reconcile/serving.ts";
 import { sweep } from "./reconcile/sweep.ts";
 import { hasRole } from "./roles.ts";
+import type { Vault } from "./secrets/vault.ts";
 import type { Settings } from "./settings.ts";
 import type { Store } from "./store/database.ts";
 import type { Settling } from "./store/settling.ts";
@@ -30,6 +32,7 @@ export interface FleetOptions {
   readonly compute: ComputeDriver;
   readonly network: NetworkDriver;
   readonly tls: Tls;
+  readonly vault: Vault;
   readonly log: Logger;
 }
 
@@ -43,11 +46,12 @@ export class Fleet {
   readonly #rotation: Rotation;
   readonly #reporting: ReportingWatch;
   readonly #presence: Presence;
+  readonly #certificates: CertificateWatch;
   #sweeper: NodeJS.Timeout | null = null;
   /** how to stop what has been started, in the order of starting */
   readonly #stops: (() => unknown)[] = [];
 
-  private constructor(options: FleetOptions, authority: Authority, client: AgentClient) {
+  private constructor(options: FleetOptions, authorities: Authorities, client: AgentClient) {
     this.#options = options;
     this.#client = client;
     const { settings, store, settling, compute, network, tls, log } = options;
@@ -59,7 +63,7 @@ export class Fleet {
       compute,
       network,
       client,
-      authority,
+      authorities,
       reporting: () => this.#reporting.wanted(),
       certificateDays: settings["certificate-days"],
       bootLimit: settings["boot-limit-s"] * 1000,
@@ -96,6 +100,13 @@ export class Fleet {
       onZombie: (amphoraId) => this.receiver?.forget(amphoraId),
       log,
     });
+    this.#certificates = new CertificateWatch({
+      store,
+      authorities,
+      client,
+      days: settings["certificate-days"],
+      log,
+    });
     const receives = hasRole(settings, "health");
     this.#presence = new Presence({
       store,
@@ -118,12 +129,11 @@ export class Fleet {
     });
   }
 
-  /** Opens the authority; nothing runs yet. */
+  /** Opens the authorities; nothing runs yet. */
   static async open(options: FleetOptions): Promise<Fleet> {
-    const { settings } = options;
-    const authority = await Authority.open(settings["authority-dir"] || join(settings["data-dir"], "authority"));
-    const client = new AgentClient((await authority.issueController()).bundle);
-    return new Fleet(options, authority, client);
+    const authorities = await Authorities.open(options.store, options.vault);
+    const client = new AgentClient((await authorities.issueController()).bundle);
+    return new Fleet(options, authorities, client);
   }
 
   /** Takes the port of heartbeats, before anything is made. @throws {ListenError} */
@@ -143,6 +153,8 @@ export class Fleet {
     const { settings } = this.#options;
     await this.#presence.start();
     this.#stops.push(() => this.#presence.stop());
+    await this.#certificates.start();
+    this.#stops.push(() => this.#certificates.stop());
     if (hasRole(settings, "health")) {
       await this.#health.start();
       this.#stops.push(() => this.#health.stop());

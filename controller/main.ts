@@ -9,6 +9,7 @@ const help = () => `amphora-controller ${packageJson.version}: load balancing as
 Usage:
   amphora-controller up [options]     everything on this host, with a demo; Ctrl-C removes it again
   amphora-controller run [options]    the service: logs to standard output, amphorae outlive it
+  amphora-controller ca show|rotate [options]   the certificate authority: what there is, or another one in its place
   amphora-controller --help | --version
 
 Options:
@@ -24,6 +25,10 @@ async function main(args: readonly string[]): Promise<void> {
   const [command, ...more] = positionals;
   if (version) return say(packageJson.version);
   if (wantsHelp || command === undefined) return say(help());
+  if (command === "ca" && more.length <= 1) {
+    const { authorityCommand } = await import("./authority-command.ts");
+    return await authorityCommand(more[0], settings, say);
+  }
   if (more.length > 0) throw new UsageError(`${command} takes no ${more[0]}`);
   if (command !== "up" && command !== "run") throw new UsageError(`there is no command ${command}`);
   if (needsRoot(settings) && process.getuid?.() !== 0) {

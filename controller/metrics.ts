@@ -1,9 +1,11 @@
 /** What operators scrape: `GET /metrics` on a port of its own. */
+import { X509Certificate } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { Fleet } from "./fleet.ts";
 import { type HeartbeatReceiver, ListenError, REFUSALS } from "./health/receiver.ts";
 import type { SilenceState } from "./health/silence.ts";
+import { listAuthorities } from "./store/authorities.ts";
 import type { Store } from "./store/database.ts";
 
 const DAY = 24 * 3600 * 1000;
@@ -97,6 +99,7 @@ export class MetricsServer {
   }
 
   #describeCertificates(store: Store): void {
+    describeAmphoraCertificates(this.#registry, store);
     new Gauge({
       name: "amphora_certificate_days_left",
       help: "Days until what a listener or pool uses for TLS expires: its certificate, or a list of revoked ones; of several, the first",
@@ -146,4 +149,31 @@ function describeSilence(registry: Registry, stateOf: () => SilenceState | null)
       },
     });
   }
+}
+
+function describeAmphoraCertificates(registry: Registry, store: Store): void {
+  const gauge = (name: string, help: string, expires: () => Promise<readonly (string | null)[]>) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      async collect() {
+        const times = (await expires()).flatMap((each) => (each === null ? [] : [Date.parse(`${each}Z`)]));
+        this.reset();
+        if (times.length > 0) this.set((Math.min(...times) - Date.now()) / DAY);
+      },
+    });
+  gauge("amphora_agent_certificate_days_left", "Days until the first certificate of an amphora expires", async () => {
+    const rows = await store.db
+      .selectFrom("amphorae")
+      .select(({ fn }) => fn.min("cert_expiration").as("first"))
+      .where("status", "=", "ALLOCATED")
+      .execute();
+    return rows.map(({ first }) => first);
+  });
+  gauge("amphora_authority_days_left", "Days until the first of the authorities of amphorae expires", async () =>
+    (await listAuthorities(store.db)).map(({ certificate }) =>
+      new X509Certificate(certificate).validToDate.toISOString().slice(0, -1),
+    ),
+  );
 }

@@ -183,10 +183,6 @@ export const SETTINGS = {
     default: "",
     doc: "Where amphorae on this host keep what is theirs. Controllers on one host share it. Empty: data-dir.",
   }),
-  "authority-dir": setting(z.string().max(255), {
-    default: "",
-    doc: "The certificate authority's folder. Controllers of one deployment have the same. Empty: authority in data-dir.",
-  }),
   secrets: setting(z.enum(["local", "noop"]), {
     default: "local",
     value: "DRIVER",
@@ -255,7 +251,10 @@ export const SETTINGS = {
     doc: "After so long without success a load balancer goes from PENDING to ERROR. The work goes on all the same.",
   }),
   "boot-limit-s": setting(positive.max(3600), { default: 60, doc: "How long an amphora may take until it answers." }),
-  "certificate-days": setting(positive.max(3650), { default: 365, doc: "How long an amphora's certificate is valid." }),
+  "certificate-days": setting(positive.max(3650), {
+    default: 30,
+    doc: "How long an amphora's certificate is valid. It is renewed at half its life.",
+  }),
   "vrrp-advert-ms": setting(z.int().min(10).max(40_950).multipleOf(10), {
     default: 200,
     doc: "Between two VRRP adverts of an amphora: another takes over some 3.6 times that after its death.",

@@ -1,9 +1,7 @@
-/** The certificate authority of one deployment: it alone says who is a controller and who is which amphora. */
+/** A certificate authority of a deployment: it alone says who is a controller and who is which amphora. */
 // @peculiar/x509 needs it in place first
 import "reflect-metadata";
-import { webcrypto } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { randomBytes, webcrypto } from "node:crypto";
 import {
   BasicConstraintsExtension,
   cryptoProvider,
@@ -16,7 +14,6 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from "@peculiar/x509";
-import writeFileAtomic from "write-file-atomic";
 import { agentName, type CertificateBundle, CONTROLLER_NAME } from "../../agent/protocol.ts";
 
 cryptoProvider.set(webcrypto);
@@ -32,6 +29,12 @@ export interface Identity {
   readonly expires: Date;
 }
 
+/** An authority as text: certificate and key, PEM. */
+export interface AuthorityText {
+  readonly certificate: string;
+  readonly key: string;
+}
+
 export class Authority {
   readonly #certificate: X509Certificate;
   readonly #key: webcrypto.CryptoKey;
@@ -41,21 +44,12 @@ export class Authority {
     this.#key = key;
   }
 
-  /** The authority kept in a folder, made there when it is new. The key's file is for root alone. */
-  static async open(folder: string): Promise<Authority> {
-    const file = join(folder, "authority.json");
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const saved = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return null;
-      throw error;
-    });
-    if (saved !== null) {
-      const { certificate, key } = JSON.parse(saved) as { certificate: string; key: string };
-      return new Authority(new X509Certificate(certificate), await importKey(key));
-    }
+  /** A new one. */
+  static async make(): Promise<Authority> {
     const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
     const certificate = await X509CertificateGenerator.createSelfSigned({
-      name: "CN=Amphora authority",
+      // of several in one list each has a name of its own: that is how the issuer of a certificate is found
+      name: `CN=Amphora authority ${randomBytes(4).toString("hex")}`,
       serialNumber: serialNumber(),
       notBefore: new Date(Date.now() - BACKDATE),
       notAfter: new Date(Date.now() + CA_LIFE),
@@ -66,9 +60,15 @@ export class Authority {
         new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
       ],
     });
-    const text = JSON.stringify({ certificate: certificate.toString("pem"), key: await exportKey(keys.privateKey) });
-    await writeFileAtomic(file, text, { mode: 0o600 });
     return new Authority(certificate, keys.privateKey);
+  }
+
+  static async from({ certificate, key }: AuthorityText): Promise<Authority> {
+    return new Authority(new X509Certificate(certificate), await importKey(key));
+  }
+
+  async text(): Promise<AuthorityText> {
+    return { certificate: this.certificate, key: await exportKey(this.#key) };
   }
 
   /** The authority's certificate, PEM. */
@@ -76,17 +76,21 @@ export class Authority {
     return this.#certificate.toString("pem");
   }
 
-  /** What a controller shows to agents. */
-  issueController(days = 365): Promise<Identity> {
-    return this.#issue(CONTROLLER_NAME, ExtendedKeyUsage.clientAuth, days);
+  get expires(): Date {
+    return this.#certificate.notAfter;
+  }
+
+  /** What a controller shows to agents. @param trusted the authorities that it believes, PEM */
+  issueController(days = 365, trusted = this.certificate): Promise<Identity> {
+    return this.#issue(CONTROLLER_NAME, ExtendedKeyUsage.clientAuth, days, trusted);
   }
 
   /** What one amphora's agent shows to controllers; good for nothing else. */
-  issueAmphora(amphoraId: string, days: number): Promise<Identity> {
-    return this.#issue(agentName(amphoraId), ExtendedKeyUsage.serverAuth, days);
+  issueAmphora(amphoraId: string, days: number, trusted = this.certificate): Promise<Identity> {
+    return this.#issue(agentName(amphoraId), ExtendedKeyUsage.serverAuth, days, trusted);
   }
 
-  async #issue(name: string, usage: ExtendedKeyUsage, days: number): Promise<Identity> {
+  async #issue(name: string, usage: ExtendedKeyUsage, days: number, trusted: string): Promise<Identity> {
     const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
     const expires = new Date(Date.now() + days * DAY);
     const certificate = await X509CertificateGenerator.create({
@@ -109,7 +113,7 @@ export class Authority {
       bundle: {
         certificate: certificate.toString("pem"),
         key: await exportKey(keys.privateKey),
-        ca: this.certificate,
+        ca: trusted,
       },
       expires,
     };

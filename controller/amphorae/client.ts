@@ -1,5 +1,6 @@
 /** Speaking to agents: mutual TLS 1.3, each call with a deadline, each agent by its own name. */
 import { Agent, request } from "node:https";
+import type { TLSSocket } from "node:tls";
 import { z } from "zod";
 import {
   AGENT_PORT,
@@ -18,11 +19,9 @@ import {
 } from "../../agent/protocol.ts";
 import type { AmphoraSpecInput, SpecProblem } from "../../templates/spec.ts";
 import type { Amphora } from "../model/amphora.ts";
+import { connectExpired, EXPIRED, UnreachableError } from "./expired.ts";
 
-/** The agent could not be reached, or not understood, in time: worth another try. */
-export class UnreachableError extends Error {
-  override readonly name = "UnreachableError";
-}
+export { UnreachableError } from "./expired.ts";
 
 /** The agent refused, and would refuse the same again. */
 export class RefusedError extends Error {
@@ -48,23 +47,30 @@ export function addressOf(row: Pick<Amphora, "id" | "lb_network_ip">): AgentAddr
   return { amphoraId: row.id, address: row.lb_network_ip ?? "" };
 }
 
+/** The agent's certificate has expired: it can only be given a new one. */
+export class ExpiredError extends UnreachableError {}
+
 const QUICK = 3000;
 /** HAProxy may take 10 s to start, and a network interface 5 s to appear. */
 const SPEC_LIMIT = 30_000;
 
 export class AgentClient {
-  readonly #agent: Agent;
+  #identity: CertificateBundle;
+  #agent: Agent;
 
-  /** @param identity the controller's certificate and key, and the authority of the agents */
+  /** @param identity the controller's certificate and key, and the authorities of the agents */
   constructor(identity: CertificateBundle) {
-    this.#agent = new Agent({
-      keepAlive: true,
-      maxSockets: 4,
-      cert: identity.certificate,
-      key: identity.key,
-      ca: identity.ca,
-      minVersion: "TLSv1.3",
-    });
+    this.#identity = identity;
+    this.#agent = agentOf(identity);
+  }
+
+  /** New connections show the new identity; requests under way go on with the one they began with. */
+  useIdentity(identity: CertificateBundle): void {
+    const former = this.#agent;
+    this.#identity = identity;
+    this.#agent = agentOf(identity);
+    // whoever speaks now has a socket; the rest is not needed any more
+    setTimeout(() => former.destroy(), SPEC_LIMIT).unref();
   }
 
   info(to: AgentAddress, limit = QUICK): Promise<AgentInfo> {
@@ -89,6 +95,25 @@ export class AgentClient {
     await this.#call(to, "PUT", "/v1/reporting", wanted, z.object({}), QUICK);
   }
 
+  /** Gives the agent another certificate. @throws {ExpiredError} when the one it shows has expired */
+  async putCertificate(to: AgentAddress, bundle: CertificateBundle): Promise<void> {
+    await this.#call(to, "PUT", "/v1/certificate", bundle, z.object({}), QUICK);
+  }
+
+  /**
+   * Gives an agent another certificate though the one it shows has expired. Nothing is sent before it has proven to be
+   * that amphora, by what an authority of ours has signed.
+   * @throws {UnreachableError} when anything else is wrong with it
+   */
+  async takeBack(to: AgentAddress, bundle: CertificateBundle): Promise<void> {
+    const socket = await connectExpired(to, this.#identity, QUICK);
+    try {
+      await this.#call(to, "PUT", "/v1/certificate", bundle, z.object({}), QUICK, socket);
+    } finally {
+      socket.destroy();
+    }
+  }
+
   close(): void {
     this.#agent.destroy();
   }
@@ -100,8 +125,9 @@ export class AgentClient {
     body: unknown,
     schema: z.ZodType<T>,
     limit: number,
+    socket: TLSSocket | null = null,
   ): Promise<T> {
-    const { status, text } = await this.#send(to, method, path, body, limit);
+    const { status, text } = await this.#send(to, method, path, body, limit, socket);
     const answer = parseJson(text);
     if (status === 200) {
       const parsed = schema.safeParse(answer);
@@ -122,13 +148,18 @@ export class AgentClient {
     path: string,
     body: unknown,
     limit: number,
+    socket: TLSSocket | null,
   ): Promise<{ status: number; text: string }> {
     const payload = body === undefined ? undefined : JSON.stringify(body);
     return new Promise((resolve, reject) => {
-      const failed = (error: Error) => reject(new UnreachableError(`${to.address}${path}: ${error.message}`));
+      const failed = (error: Error) => {
+        const isExpired = "code" in error && error.code === EXPIRED;
+        const message = `${to.address}${path}: ${error.message}`;
+        reject(isExpired ? new ExpiredError(message) : new UnreachableError(message));
+      };
       const call = request(
         {
-          agent: this.#agent,
+          ...(socket === null ? { agent: this.#agent } : { createConnection: () => socket }),
           host: to.address,
           port: AGENT_PORT,
           // the name that the agent's certificate must hold
@@ -154,6 +185,10 @@ export class AgentClient {
       call.end(payload);
     });
   }
+}
+
+function agentOf({ certificate, key, ca }: CertificateBundle): Agent {
+  return new Agent({ keepAlive: true, maxSockets: 4, cert: certificate, key, ca, minVersion: "TLSv1.3" });
 }
 
 function parseJson(text: string): unknown {

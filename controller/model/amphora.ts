@@ -40,6 +40,11 @@ export const amphora = defineResource({
       write: "internal",
       doc: "Since when a controller misses it and none hears it, ms since 1970.",
     }),
+    authorities: optionalText(z.string(), {
+      write: "internal",
+      doc: "The stamp of the authorities that its certificate and its trust are of.",
+    }),
+    cert_busy_since: optionalInteger(z.int(), { write: "internal", doc: "When cert_busy was set, ms since 1970." }),
     reporting: optionalText(z.string(), { write: "internal", doc: "Where it was told to send heartbeats; JSON." }),
     retiring: flag({ write: "internal", default: false, doc: "To be replaced by another." }),
   },

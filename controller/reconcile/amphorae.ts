@@ -2,7 +2,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Authority } from "../amphorae/authority.ts";
+import type { Authorities } from "../amphorae/authorities.ts";
 import { type AgentClient, addressOf, UnreachableError } from "../amphorae/client.ts";
 import { subnetsOf, VIP_INTERFACE } from "../amphorae/spec.ts";
 import type { Bootstrap, ComputeDriver } from "../drivers/compute.ts";
@@ -26,7 +26,7 @@ export interface AmphoraeOptions {
   readonly compute: ComputeDriver;
   readonly network: NetworkDriver;
   readonly client: AgentClient;
-  readonly authority: Authority;
+  readonly authorities: Authorities;
   /** where agents send heartbeats */
   readonly reporting: () => Promise<Bootstrap["reporting"]>;
   readonly certificateDays: number;
@@ -170,9 +170,11 @@ export class Amphorae {
   }
 
   async #bootstrap(row: Amphora, known: Partial<Amphora>): Promise<Bootstrap> {
-    const { authority, certificateDays } = this.#options;
+    const { authorities, certificateDays } = this.#options;
     const reporting = await this.#options.reporting();
-    const identity = await authority.issueAmphora(row.id, certificateDays);
+    await authorities.refresh();
+    known.authorities = authorities.stamp;
+    const identity = await authorities.issueAmphora(row.id, certificateDays);
     known.reporting = JSON.stringify(reporting);
     known.cert_expiration = timestamp(identity.expires.getTime());
     return {

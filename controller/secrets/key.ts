@@ -1,7 +1,6 @@
 /** The key that secrets are encrypted with: a file that only its owner may read, and that every controller has. */
 import { randomBytes } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
-import writeFileAtomic from "write-file-atomic";
+import { link, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { SettingsError } from "../settings.ts";
 import type { Store } from "../store/database.ts";
 import { claimFact, readFact } from "../store/deployment.ts";
@@ -17,16 +16,18 @@ const OTHERS = 0o077;
  * @throws {SettingsError} when the file can't be a key, may be read by others, or is not the key of the database
  */
 export async function openVault(store: Store, file: string): Promise<Vault> {
-  const kept = await readKey(file);
+  let kept = await readKey(file);
   if (kept === null && (await readFact(store, FACT)) !== null) {
     throw new SettingsError(
       `secrets-key-file: ${file} is not there, and the database holds secrets: copy it from another controller, or from a backup`,
     );
   }
-  const key = kept ?? randomBytes(KEY_BYTES);
-  const vault = new Vault(key);
-  // another controller may begin at the same time: the first one's key is the key
-  if (kept === null) await writeKey(file, key);
+  if (kept === null) {
+    await writeKey(file, randomBytes(KEY_BYTES));
+    kept = await readKey(file);
+  }
+  if (kept === null) throw new SettingsError(`secrets-key-file: ${file} was removed while it was read`);
+  const vault = new Vault(kept);
   if ((await claimFact(store, FACT, vault.fingerprint)) !== vault.fingerprint) {
     throw new SettingsError(
       `secrets-key-file: ${file} holds another key than the database's secrets are encrypted with: every controller needs the same file`,
@@ -35,10 +36,21 @@ export async function openVault(store: Store, file: string): Promise<Vault> {
   return vault;
 }
 
+/** Another controller may begin at the same time: the first one's key is the key. */
 async function writeKey(file: string, key: Buffer): Promise<void> {
-  await writeFileAtomic(file, `${key.toString("base64")}\n`, { mode: MODE }).catch((error: Error) => {
-    throw new SettingsError(`secrets-key-file: ${error.message}`);
-  });
+  const draft = `${file}.${process.pid}`;
+  try {
+    await writeFile(draft, `${key.toString("base64")}\n`, { mode: MODE, flush: true });
+    await link(draft, file);
+  } catch (error) {
+    if (!isThere(error)) throw new SettingsError(`secrets-key-file: ${error instanceof Error ? error.message : error}`);
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+function isThere(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EEXIST";
 }
 
 async function readKey(file: string): Promise<Buffer | null> {

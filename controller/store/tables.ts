@@ -13,6 +13,7 @@ import type { loadBalancer } from "../model/load-balancer.ts";
 import type { member } from "../model/member.ts";
 import type { pool } from "../model/pool.ts";
 import type { QuotaName, Resource, Row } from "../model/resource.ts";
+import type { AuthorityRow } from "./authorities.ts";
 import type { ControllerRow } from "./controllers.ts";
 
 /** JSON goes in as text, and comes out as the value. */
@@ -126,6 +127,7 @@ export interface Tables {
   secret_containers: ContainerRow;
   container_secrets: ContainerSecretRow;
   secret_consumers: ConsumerRow;
+  authorities: AuthorityRow;
   controllers: ControllerRow;
   deployment: { key: string; value: string };
   migrations: { name: string };

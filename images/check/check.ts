@@ -73,7 +73,7 @@ class Check {
 
   static async prepare(image: string, architecture: Architecture): Promise<Check> {
     const scratch = await mkdtemp(join(tmpdir(), "amphora-check-"));
-    return new Check(image, architecture, scratch, await World.make(scratch));
+    return new Check(image, architecture, scratch, await World.make());
   }
 
   *steps(): Generator<Step> {

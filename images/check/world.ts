@@ -37,15 +37,13 @@ export class World {
   readonly address = `127.${randomInt(1, 255)}.${randomInt(0, 256)}.${randomInt(1, 255)}`;
   readonly #amphoraId = randomUUID();
   readonly #heartbeatKey = randomBytes(32);
-  readonly #scratch: string;
   readonly #authority: Authority;
   readonly #client: AgentClient;
   readonly #member: Server;
   readonly #udpMember: Socket;
   readonly #heartbeats: Socket;
 
-  private constructor(scratch: string, authority: Authority, client: AgentClient) {
-    this.#scratch = scratch;
+  private constructor(authority: Authority, client: AgentClient) {
     this.#authority = authority;
     this.#client = client;
     this.#member = createServer((_, response) => response.end(ANSWER));
@@ -53,10 +51,9 @@ export class World {
     this.#heartbeats = createSocket("udp4");
   }
 
-  /** @param scratch where the authorities are kept */
-  static async make(scratch: string): Promise<World> {
-    const authority = await Authority.open(join(scratch, "authority"));
-    const world = new World(scratch, authority, new AgentClient((await authority.issueController()).bundle));
+  static async make(): Promise<World> {
+    const authority = await Authority.make();
+    const world = new World(authority, new AgentClient((await authority.issueController()).bundle));
     await once(world.#member.listen(0, "127.0.0.1"), "listening");
     for (const socket of [world.#udpMember, world.#heartbeats]) {
       socket.bind(0, "127.0.0.1");
@@ -105,7 +102,7 @@ export class World {
 
   /** Whether a controller of another authority is answered. */
   async answersStrangers(limit: number): Promise<boolean> {
-    const other = await Authority.open(join(this.#scratch, "other-authority"));
+    const other = await Authority.make();
     const { certificate, key } = (await other.issueController()).bundle;
     const stranger = new AgentClient({ certificate, key, ca: this.#authority.certificate });
     try {

@@ -113,9 +113,8 @@ async function prepare(scope: Scope): Promise<Victims> {
     await controllers[0]?.removeAll();
     for (const each of controllers) await each.cable.cut();
   });
-  for (const each of controllers) {
-    const { base } = each;
-    await each.start();
+  for (const each of controllers) await each.start();
+  for (const { base } of controllers) {
     await until(
       `${base} answers`,
       () =>

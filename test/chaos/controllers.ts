@@ -62,7 +62,6 @@ export class ControllerProcess {
       port: 9876 + this.index,
       "data-dir": join(folder, "data"),
       "compute-dir": join(shared, "compute"),
-      "authority-dir": join(shared, "authority"),
       "secrets-key-file": join(shared, "secrets.key"),
       "admin-token": TOKEN,
       database: `postgresql:///${database}?host=${encodeURIComponent(this.cable.folder)}&user=postgres`,

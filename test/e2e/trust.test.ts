@@ -7,6 +7,7 @@ import { execa } from "execa";
 import t, { type Test } from "tap";
 import { encodeHeartbeat } from "../../agent/protocol.ts";
 import { Authority } from "../../controller/amphorae/authority.ts";
+import { authoritiesOf } from "../support/authorities.ts";
 import { Deployment, until } from "../support/deployment.ts";
 
 interface Amphora {
@@ -19,15 +20,15 @@ t.test("only the controller's certificate opens an agent", async (t) => {
   const [amphora, other] = await amphorae(deployment);
   const folder = await mkdtemp(join(tmpdir(), "amphora-trust-"));
   t.teardown(() => rm(folder, { recursive: true }));
-  const ours = await Authority.open(join(deployment.dataDir, "authority"));
-  const foreign = await Authority.open(join(folder, "foreign"));
+  const ours = await authoritiesOf(t, deployment);
+  const foreign = await Authority.make();
   const pem = async (name: string, bundle: { certificate: string; key: string }) => {
     const file = join(folder, `${name}.pem`);
     await writeFile(file, `${bundle.certificate}\n${bundle.key}\n`);
     return file;
   };
   const ca = join(folder, "ca.pem");
-  await writeFile(ca, ours.certificate);
+  await writeFile(ca, ours.trusted);
   const name = `${amphora.id}.amphora`;
   const curl = (...options: string[]) =>
     execa(

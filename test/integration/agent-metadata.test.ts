@@ -30,7 +30,7 @@ function bootstrap(folder: string) {
 
 t.test("what the service tells makes an instance an amphora", async (t) => {
   const folder = t.testdir();
-  const authority = await Authority.open(join(folder, "authority"));
+  const authority = await Authority.make();
   const document = {
     amphora_id: ID,
     controllers: [{ address: "192.0.2.1" }],

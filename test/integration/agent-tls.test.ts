@@ -11,7 +11,7 @@ import { startAgent, type TestAgent } from "../support/agent.ts";
 import { idOf } from "../support/specs.ts";
 
 const agent = await startAgent(t);
-const other = await Authority.open(join(agent.folder, "other"));
+const other = await Authority.make();
 const amphora = async (id: string) => (await agent.authority.issueAmphora(id, 1)).bundle;
 
 const STRANGERS: Record<string, CertificateBundle | null> = {
@@ -107,7 +107,7 @@ t.test("a bundle that would not serve is refused, and the old one stays in use",
 
 t.test("an authority is replaced with the certificate: the old one's controller is refused then", async (t) => {
   const agent = await startAgent(t);
-  const successor = await Authority.open(join(agent.folder, "successor"));
+  const successor = await Authority.make();
   const { bundle } = await successor.issueAmphora(agent.id, 2);
   t.equal((await agent.call("PUT", "/v1/certificate", bundle)).status, 200);
   const controller = (await successor.issueController()).bundle;
@@ -115,11 +115,24 @@ t.test("an authority is replaced with the certificate: the old one's controller 
   await t.rejects(agent.call("GET", "/v1/info", undefined, { ca: successor.certificate }));
 });
 
+t.test("with two authorities in its bundle, the controllers of both are served", async (t) => {
+  const agent = await startAgent(t);
+  const successor = await Authority.make();
+  const both = `${agent.authority.certificate}\n${successor.certificate}`;
+  const ask = (as: CertificateBundle) => agent.call("GET", "/v1/info", undefined, { as, ca: both });
+  for (const signer of [agent.authority, successor]) {
+    const { bundle } = await signer.issueAmphora(agent.id, 2, both);
+    t.equal((await agent.call("PUT", "/v1/certificate", bundle, { ca: both })).status, 200);
+    t.equal((await ask(agent.controller)).status, 200);
+    t.equal((await ask((await successor.issueController()).bundle)).status, 200);
+  }
+});
+
 /** A certificate for clients, signed by the agent's authority, as no controller's authority issues them. */
 async function clientNamed(name: string): Promise<CertificateBundle> {
   const folder = join(agent.folder, "client");
   await mkdir(folder);
-  const { certificate: ca, key } = JSON.parse(await readFile(join(agent.folder, "authority/authority.json"), "utf8"));
+  const { certificate: ca, key } = await agent.authority.text();
   await writeFile(join(folder, "ca.pem"), ca);
   await writeFile(join(folder, "ca.key"), key);
   const openssl = (args: string) => execa("openssl", args.split(" "), { cwd: folder });

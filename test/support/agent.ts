@@ -89,7 +89,7 @@ export class TestAgent {
     // keepalived runs no command that anybody but root could change, at any place of its path
     const folder = await mkdtemp("/run/amphora-test-");
     await chmod(folder, 0o711);
-    const authority = await Authority.open(join(folder, "authority"));
+    const authority = await Authority.make();
     const agent = new TestAgent(folder, authority, (await authority.issueController()).bundle);
     t.teardown(() => agent.#remove());
     const { bundle } = await authority.issueAmphora(agent.id, 1);

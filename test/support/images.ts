@@ -121,9 +121,9 @@ export function knock(): Promise<"open" | "closed"> {
   });
 }
 
-/** What an amphora would be told, with an authority in the test's folder. */
-export async function bootstrapDocument(t: Test): Promise<BootstrapDocument> {
-  const authority = await Authority.open(join(t.testdir(), "authority"));
+/** What an amphora would be told, by an authority of its own. */
+export async function bootstrapDocument(): Promise<BootstrapDocument> {
+  const authority = await Authority.make();
   return {
     amphora_id: AMPHORA_ID,
     controllers: [{ address: "10.0.2.2", port: 5555 }],

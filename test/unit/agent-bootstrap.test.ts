@@ -12,8 +12,8 @@ import { idOf } from "../support/specs.ts";
 
 const ID = idOf("amphora");
 
-async function document(t: Test): Promise<BootstrapDocument> {
-  const authority = await Authority.open(join(t.testdir(), "authority"));
+async function document(): Promise<BootstrapDocument> {
+  const authority = await Authority.make();
   return {
     amphora_id: ID,
     controllers: [{ address: "192.0.2.1", port: 5555 }],
@@ -49,7 +49,7 @@ async function bootstrap(t: Test, files: Record<string, string>) {
 }
 
 t.test("user data makes an instance an amphora, whose secrets are for root alone", async (t) => {
-  const told = await document(t);
+  const told = await document();
   const { config, state, said } = await bootstrap(t, { "latest/user_data": JSON.stringify(told) });
   t.strictSame(said, [`this is amphora ${ID}`]);
   t.match(await readSettings(config), {
@@ -68,7 +68,7 @@ t.test("user data makes an instance an amphora, whose secrets are for root alone
 });
 
 t.test("a file that Nova injects comes before user data", async (t) => {
-  const told = await document(t);
+  const told = await document();
   const files = [
     { path: "/etc/other", content_path: "/content/0000" },
     { path: "/etc/amphora/bootstrap.json", content_path: "/content/0001" },
@@ -83,21 +83,21 @@ t.test("a file that Nova injects comes before user data", async (t) => {
 });
 
 t.test("time servers are for systemd-networkd to name, beside those of DHCP", async (t) => {
-  const told = { ...(await document(t)), time_servers: ["192.0.2.123", "2001:db8::123"] };
+  const told = { ...(await document()), time_servers: ["192.0.2.123", "2001:db8::123"] };
   const { network } = await bootstrap(t, { "latest/user_data": JSON.stringify(told) });
   const text = await readFile(join(network, "10-management.network.d/time.conf"), "utf8");
   t.equal(text, "[Network]\nNTP=192.0.2.123\nNTP=2001:db8::123\n");
 });
 
 t.test("over IPv6 alone the agent serves every IPv6 address", async (t) => {
-  const told = { ...(await document(t)), controllers: [{ address: "2001:db8::1" }] };
+  const told = { ...(await document()), controllers: [{ address: "2001:db8::1" }] };
   const { config } = await bootstrap(t, { "latest/user_data": JSON.stringify(told) });
   t.match((await readSettings(config)).listen, { address: "::", port: 9443 });
 });
 
 t.test("what can't be used is refused with the file and the field, and nothing is written", async (t) => {
-  const good = await document(t);
-  const other = await Authority.open(join(t.testdirName, "other"));
+  const good = await document();
+  const other = await Authority.make();
   const text = JSON.stringify(good);
   const user = (changes: object) => ({ "latest/user_data": JSON.stringify({ ...good, ...changes }) });
   const faults: Record<string, [files: Record<string, string>, message: RegExp]> = {
@@ -152,7 +152,7 @@ t.test("what can't be used is refused with the file and the field, and nothing i
 });
 
 t.test("no text makes the parser throw past its own error", async (t) => {
-  const good = JSON.stringify(await document(t));
+  const good = JSON.stringify(await document());
   const damaged = fc.tuple(fc.nat(good.length), fc.nat(good.length), fc.string()).map(([from, to, text]) => {
     return good.slice(0, Math.min(from, to)) + text + good.slice(Math.max(from, to));
   });

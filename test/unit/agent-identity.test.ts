@@ -8,8 +8,8 @@ import { Authority } from "../../controller/amphorae/authority.ts";
 import { idOf } from "../support/specs.ts";
 
 const ID = idOf("amphora");
-const authority = await Authority.open(join(t.testdir(), "authority"));
-const other = await Authority.open(join(t.testdirName, "other"));
+const authority = await Authority.make();
+const other = await Authority.make();
 
 async function bundle(days = 30, id = ID): Promise<CertificateBundle> {
   return (await authority.issueAmphora(id, days)).bundle;

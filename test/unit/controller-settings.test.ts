@@ -41,7 +41,6 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   compute: ["openstack", ""],
   network: ["openstack", ""],
   "compute-dir": ["x".repeat(256), 1],
-  "authority-dir": ["x".repeat(256), 1],
   secrets: ["barbican", ""],
   "secrets-key-file": ["x".repeat(256), 1],
   haproxy: ["", "x".repeat(256)],

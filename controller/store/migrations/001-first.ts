@@ -186,6 +186,8 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("revision", "integer", (column) => column.notNull())
     .addColumn("suspected_at", "bigint")
     .addColumn("reporting", "text")
+    .addColumn("authorities", "text")
+    .addColumn("cert_busy_since", "bigint")
     .addColumn("retiring", "boolean", (column) => column.notNull())
     .execute();
 
@@ -259,6 +261,14 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("resource", "text", (column) => column.notNull())
     .addColumn("created_at", "text", (column) => column.notNull())
     .addUniqueConstraint("secret_consumers_once", ["kind", "used_id", "service", "resource_type", "resource"])
+    .execute();
+
+  await table("authorities")
+    .addColumn("id", "text", (column) => column.primaryKey())
+    .addColumn("certificate", "text", (column) => column.notNull())
+    .addColumn("key", "text", (column) => column.notNull())
+    .addColumn("state", "text", (column) => column.notNull())
+    .addColumn("since", "bigint", (column) => column.notNull())
     .execute();
 
   await table("controllers")

@@ -1,6 +1,5 @@
 /** An instance that is not told, or not rightly, who it is. */
 import { truncate } from "node:fs/promises";
-import { join } from "node:path";
 import t from "tap";
 import { Authority } from "../../../controller/amphorae/authority.ts";
 import { AMPHORA_ID, boot, bootstrapDocument, configDrive, imageUnderTest, knock, says } from "../../support/images.ts";
@@ -18,7 +17,7 @@ t.test("without a config drive it stays up, refuses connections, and says what i
 });
 
 t.test("with a config drive that is cut short it says so", async (t) => {
-  const drive = await configDrive(t, { "openstack/latest/user_data": JSON.stringify(await bootstrapDocument(t)) });
+  const drive = await configDrive(t, { "openstack/latest/user_data": JSON.stringify(await bootstrapDocument()) });
   // the folders are there, the end of the file is not
   await truncate(drive, 47_104);
   const guest = await boot(t, file, drive);
@@ -27,8 +26,8 @@ t.test("with a config drive that is cut short it says so", async (t) => {
 });
 
 t.test("with another authority's certificate it says so", async (t) => {
-  const good = await bootstrapDocument(t);
-  const other = await Authority.open(join(t.testdirName, "other"));
+  const good = await bootstrapDocument();
+  const other = await Authority.make();
   const identity = { ...(await other.issueAmphora(AMPHORA_ID, 1)).bundle, ca: good.identity.ca };
   const drive = await configDrive(t, {
     "openstack/latest/meta_data.json": JSON.stringify({
