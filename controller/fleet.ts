@@ -97,6 +97,7 @@ export class Fleet {
       holdCount: settings["failover-hold-count"],
       holdShare: settings["failover-hold-share"],
       failoverConcurrency: settings["failover-concurrency"],
+      arrivals: async () => (await this.receiver?.arrivals()) ?? { read: 0, lost: 0 },
       onZombie: (amphoraId) => this.receiver?.forget(amphoraId),
       log,
     });
@@ -123,8 +124,10 @@ export class Fleet {
     this.receiver = new HeartbeatReceiver({
       address: settings["heartbeat-listen"],
       port,
-      keyOf: (amphoraId) => this.#health.keyOf(amphoraId),
+      keysOf: (amphoraIds) => this.#health.keysOf(amphoraIds),
       onHeartbeat: (heartbeat) => this.#health.heard(heartbeat),
+      // two more heartbeats are due before that makes anyone suspect, and they may be late by a tenth
+      mostRecent: settings["silence-limit-ms"] - 2.2 * heartbeatIntervalMs,
       log,
     });
   }

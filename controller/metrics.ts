@@ -77,6 +77,22 @@ export class MetricsServer {
         for (const reason of REFUSALS) this.set({ reason }, receiver.refused[reason]);
       },
     });
+    new Gauge({
+      name: "amphora_heartbeats_shed",
+      help: "Heartbeats passed over since the start, of amphorae heard just before, for more came than could be dealt with",
+      registers,
+      collect() {
+        this.set(receiver.shed);
+      },
+    });
+    new Gauge({
+      name: "amphora_heartbeats_lost",
+      help: "Datagrams for the heartbeat port that the kernel had no room for since the start",
+      registers,
+      async collect() {
+        this.set(await receiver.lost());
+      },
+    });
   }
 
   #describe(store: Store): void {

@@ -7,6 +7,7 @@ import type { Store } from "../store/database.ts";
 import { findRow } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { CounterBook } from "./counters.ts";
+import { type Arrivals, Hearing } from "./hearing.ts";
 import { Registry, type Seen } from "./registry.ts";
 import { Reports } from "./reports.ts";
 import { type SilenceState, SilenceWatch } from "./silence.ts";
@@ -30,6 +31,8 @@ export interface HealthOptions {
   readonly holdCount: number;
   readonly holdShare: number;
   readonly failoverConcurrency: number;
+  /** how many heartbeats came, and how many of them were lost on this machine before they could be read */
+  readonly arrivals: () => Promise<Arrivals>;
   /** called with the id of an amphora that speaks, but is no longer in the store */
   readonly onZombie: (amphoraId: string) => void;
   readonly log: Logger;
@@ -37,16 +40,21 @@ export interface HealthOptions {
 
 export class Health {
   readonly #options: HealthOptions;
-  readonly #registry = new Registry();
+  readonly #hearing: Hearing;
+  readonly #registry: Registry;
   readonly #counters = new CounterBook();
   readonly #reports: Reports;
   readonly #silence: SilenceWatch;
+  /** whether so few heartbeats are lost that silence means something */
+  #hears = true;
   #expectedAt = 0;
   #timer: NodeJS.Timeout | null = null;
   #round: Promise<void> | null = null;
 
   constructor(options: HealthOptions) {
     this.#options = options;
+    this.#hearing = new Hearing(options.arrivals);
+    this.#registry = new Registry(() => this.#hearing.now());
     this.#reports = new Reports({ ...options, registry: this.#registry });
     this.#silence = new SilenceWatch({
       ...options,
@@ -60,6 +68,7 @@ export class Health {
   /** Begins to write, and expects to hear of every amphora there is: one that stays silent is noticed. */
   async start(): Promise<void> {
     await this.#expect();
+    this.#hearing.start();
     this.#timer = setInterval(() => {
       this.#round ??= this.#oneRound().finally(() => {
         this.#round = null;
@@ -69,6 +78,7 @@ export class Health {
 
   async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
+    this.#hearing.stop();
     await this.#round;
   }
 
@@ -76,10 +86,14 @@ export class Health {
     return this.#silence.state;
   }
 
-  /** The seal's key of an amphora; null when there is no such one. */
-  async keyOf(amphoraId: string): Promise<Buffer | null> {
-    const row = await findRow(this.#options.store.db, amphora, amphoraId);
-    return row === undefined ? null : Buffer.from(row.heartbeat_key, "hex");
+  /** The seals' keys of those amphorae that there are. */
+  async keysOf(amphoraIds: readonly string[]): Promise<Map<string, Buffer>> {
+    const rows = await this.#options.store.db
+      .selectFrom("amphorae")
+      .select(["id", "heartbeat_key"])
+      .where("id", "in", amphoraIds)
+      .execute();
+    return new Map(rows.map((row) => [row.id, Buffer.from(row.heartbeat_key, "hex")]));
   }
 
   /** Takes in a heartbeat that is believed. */
@@ -129,6 +143,14 @@ export class Health {
     this.#expectedAt = Date.now();
   }
 
+  #note(hears: boolean): void {
+    if (hears === this.#hears) return;
+    this.#hears = hears;
+    const { log } = this.#options;
+    if (hears) log.warn("no more heartbeats are lost: amphorae that are silent are seen to");
+    else log.error("heartbeats are lost on this machine, for it is overloaded: no amphora is taken for silent");
+  }
+
   /** Writes counters, says of load balancers whose amphorae fell silent that they did, and sees to those. */
   async #oneRound(): Promise<void> {
     const { store, log } = this.#options;
@@ -141,6 +163,11 @@ export class Health {
         },
       );
     await attempt("writing counters", () => this.#counters.flush(store));
+    await attempt("looking for lost heartbeats", async () => {
+      this.#note(await this.#hearing.check(this.#options.silence));
+    });
+    if (Date.now() - this.#expectedAt > EXPECT_INTERVAL) await attempt("looking for amphorae", () => this.#expect());
+    if (!this.#hears) return;
     let told = await attempt("looking for silent amphorae", () => this.#silence.look());
     for (const seen of this.#registry.silent()) {
       if (seen.silenceTold) continue;
@@ -151,6 +178,5 @@ export class Health {
     }
     // one that is replaced is forgotten: what its silence means is written down before
     if (told) await attempt("looking after silent amphorae", () => this.#silence.act());
-    if (Date.now() - this.#expectedAt > EXPECT_INTERVAL) await attempt("looking for amphorae", () => this.#expect());
   }
 }

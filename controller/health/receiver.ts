@@ -1,8 +1,12 @@
 /** Heartbeats in: opened, believed or counted, and remembered. */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";
 import type { Logger } from "pino";
-import { claimedSender, type Heartbeat, openHeartbeat } from "../../agent/protocol.ts";
+import { claimedSender, claimedSequence, type Heartbeat, openHeartbeat } from "../../agent/protocol.ts";
+import { Backlog } from "./backlog.ts";
+import type { Arrivals } from "./hearing.ts";
+import { Keys, type KeysOf, type Known } from "./keys.ts";
 
 /** A port of ours is in another's hands. */
 export class ListenError extends Error {
@@ -15,41 +19,46 @@ export type Refusal = (typeof REFUSALS)[number];
 
 /** An amphora's clock may differ from ours by so much (ms). */
 const CLOCK_TOLERANCE = 60_000;
-/** How long it is believed that there is no such amphora, before the store is asked again (ms). */
-const UNKNOWN_FOR = 2000;
-const MOST_UNKNOWN = 10_000;
+/** So many datagrams of amphorae not known yet may wait for the store. */
+const MOST_WAITING = 20_000;
+/** Of datagrams that are not believed, so many are logged in a second; all are counted. */
+const LOGGED_PER_SECOND = 20;
+/** Room for what arrives while the process does something else (bytes); the kernel gives net.core.rmem_max at most. */
+const KERNEL_BUFFER = 8 * 1024 * 1024;
 
 export interface ReceiverOptions {
   readonly address: string;
   readonly port: number;
-  /** the key of an amphora, null when there is no such one */
-  readonly keyOf: (amphoraId: string) => Promise<Buffer | null>;
+  readonly keysOf: KeysOf;
   readonly onHeartbeat: (heartbeat: Heartbeat) => void;
+  /** under load, who was heard within so many ms may be passed over: so short that nobody seems silent because of it */
+  readonly mostRecent: number;
   readonly log: Logger;
-}
-
-interface Known {
-  readonly key: Buffer;
-  /** of the last one believed */
-  sequence: bigint;
 }
 
 export class HeartbeatReceiver {
   readonly #options: ReceiverOptions;
   readonly #socket: Socket;
-  readonly #known = new Map<string, Known>();
-  /** when the store last said that there is no such amphora */
-  readonly #unknown = new Map<string, number>();
+  readonly #keys: Keys;
+  readonly #backlog: Backlog;
   readonly #startedAt = Date.now();
+  #read = 0;
+  #waiting = 0;
+  #loggedSince = 0;
+  #logged = 0;
   readonly refused: Record<Refusal, number> = { malformed: 0, unknown: 0, forged: 0, replayed: 0, clock: 0 };
   believed = 0;
+  /** passed over unopened, for more came than could be dealt with */
+  shed = 0;
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
-    this.#socket = createSocket(isIPv6(options.address) ? "udp6" : "udp4");
-    this.#socket.on("message", (datagram, from) => {
-      this.#receive(datagram, from).catch((error: unknown) => options.log.error({ err: error }, "heartbeat failed"));
-    });
+    this.#backlog = new Backlog(options.mostRecent);
+    this.#keys = new Keys(options.keysOf, (error) =>
+      options.log.error({ err: error }, "looking for keys of heartbeats failed"),
+    );
+    this.#socket = createSocket({ type: isIPv6(options.address) ? "udp6" : "udp4", recvBufferSize: KERNEL_BUFFER });
+    this.#socket.on("message", (datagram, from) => this.#receive(datagram, from));
   }
 
   /** @throws {ListenError} when the port can't be listened on */
@@ -73,45 +82,84 @@ export class HeartbeatReceiver {
 
   /** Nothing that an amphora of this id says is believed any more. */
   forget(amphoraId: string): void {
-    this.#known.delete(amphoraId);
+    this.#keys.forget(amphoraId);
   }
 
-  async #receive(datagram: Buffer, from: RemoteInfo): Promise<void> {
+  /** What came since the start. */
+  async arrivals(): Promise<Arrivals> {
+    return { read: this.#read, lost: await this.lost() };
+  }
+
+  /** How many datagrams for this port the kernel had no room for (proc(5), /proc/net/udp). */
+  async lost(): Promise<number> {
+    const file = isIPv6(this.#options.address) ? "/proc/net/udp6" : "/proc/net/udp";
+    const suffix = `:${this.#options.port.toString(16).toUpperCase().padStart(4, "0")}`;
+    const lines = (await readFile(file, "utf8")).split("\n").map((line) => line.trim().split(/\s+/));
+    return lines
+      .filter(([, local]) => local?.endsWith(suffix))
+      .reduce((sum, columns) => sum + Number(columns.at(-1)), 0);
+  }
+
+  #receive(datagram: Buffer, from: RemoteInfo): void {
+    this.#read++;
+    if (this.#backlog.read()) setImmediate(() => this.#backlog.turnEnded(performance.now()));
     const sender = claimedSender(datagram);
-    if (sender === null) return this.#refuse("malformed", from);
-    const known = this.#known.get(sender) ?? (await this.#learn(sender));
-    if (known === null) return this.#refuse("unknown", from, sender);
-    const heartbeat = openHeartbeat(datagram, known.key);
-    if (heartbeat === null) return this.#refuse("forged", from, sender);
-    const age = Date.now() - heartbeat.time;
-    if (Math.abs(age) > CLOCK_TOLERANCE) return this.#refuse("clock", from, sender);
-    // what was recorded before this process began must not speak to it: it does not know those sequence numbers
-    if (heartbeat.sequence <= known.sequence || heartbeat.time < this.#startedAt) {
-      return this.#refuse("replayed", from, sender);
+    if (sender === null) {
+      this.#refuse("malformed", from);
+      return;
     }
-    known.sequence = heartbeat.sequence;
-    this.believed++;
-    this.#options.onHeartbeat(heartbeat);
+    const known = this.#keys.get(sender);
+    if (known !== undefined) this.#take(sender, known, datagram, from);
+    else if (this.#keys.isUnknown(sender)) this.#refuse("unknown", from, sender);
+    else if (this.#waiting >= MOST_WAITING) this.shed++;
+    else this.#learn(sender, datagram, from);
   }
 
-  async #learn(amphoraId: string): Promise<Known | null> {
-    const askedAt = this.#unknown.get(amphoraId);
-    if (askedAt !== undefined && Date.now() - askedAt < UNKNOWN_FOR) return null;
-    const key = await this.#options.keyOf(amphoraId);
-    if (key !== null) {
-      // another datagram may have been first
-      const known = this.#known.get(amphoraId) ?? { key, sequence: 0n };
-      this.#known.set(amphoraId, known);
-      this.#unknown.delete(amphoraId);
-      return known;
+  #learn(sender: string, datagram: Buffer, from: RemoteInfo): void {
+    this.#waiting++;
+    this.#keys.learn(sender, (known) => {
+      this.#waiting--;
+      if (known !== null) this.#take(sender, known, datagram, from);
+      else if (this.#keys.isUnknown(sender)) this.#refuse("unknown", from, sender);
+    });
+  }
+
+  #take(sender: string, known: Known, datagram: Buffer, from: RemoteInfo): void {
+    const now = performance.now();
+    // before anything that takes time
+    if (now - known.heardAt < this.#backlog.recent(now)) {
+      this.shed++;
+      return;
     }
-    if (this.#unknown.size >= MOST_UNKNOWN) this.#unknown.clear();
-    this.#unknown.set(amphoraId, Date.now());
-    return null;
+    const opened = this.#open(known, datagram);
+    if (typeof opened === "string") {
+      this.#refuse(opened, from, sender);
+      return;
+    }
+    known.sequence = opened.sequence;
+    known.heardAt = now;
+    this.believed++;
+    this.#options.onHeartbeat(opened);
+  }
+
+  #open(known: Known, datagram: Buffer): Heartbeat | Refusal {
+    // the seal is what takes longest
+    if (claimedSequence(datagram) <= known.sequence) return "replayed";
+    const heartbeat = openHeartbeat(datagram, known.key);
+    if (heartbeat === null) return "forged";
+    if (Math.abs(Date.now() - heartbeat.time) > CLOCK_TOLERANCE) return "clock";
+    // what was recorded before this process began must not speak to it: it does not know those sequence numbers
+    return heartbeat.time < this.#startedAt ? "replayed" : heartbeat;
   }
 
   #refuse(refusal: Refusal, from: RemoteInfo, amphora?: string): void {
     this.refused[refusal]++;
+    const now = performance.now();
+    if (now - this.#loggedSince > 1000) {
+      this.#loggedSince = now;
+      this.#logged = 0;
+    }
+    if (this.#logged++ >= LOGGED_PER_SECOND) return;
     const { address, port } = from;
     this.#options.log.warn({ refusal, from: `${address}:${port}`, amphora }, "heartbeat not believed");
   }

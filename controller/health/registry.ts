@@ -5,7 +5,7 @@ export interface Seen {
   readonly amphoraId: string;
   /** null until its row has been read */
   loadBalancerId: string | null;
-  /** when it last spoke, or was heard of otherwise (ms since 1970) */
+  /** when it last spoke, or was heard of otherwise (ms, by the registry's clock) */
   at: number;
   /** the digest that it last named, and the one of the report that is here */
   wanted: string;
@@ -28,6 +28,12 @@ export interface Seen {
 
 export class Registry {
   readonly #seen = new Map<string, Seen>();
+  readonly #now: () => number;
+
+  /** @param now ms; may stand still while amphorae can't be heard */
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
 
   get size(): number {
     return this.#seen.size;
@@ -36,14 +42,14 @@ export class Registry {
   /** One that is there, and should be heard of from now on. */
   expect(amphoraId: string, loadBalancerId: string): void {
     if (this.#seen.has(amphoraId)) return;
-    this.#seen.set(amphoraId, { ...unseen(amphoraId), loadBalancerId });
+    this.#seen.set(amphoraId, { ...unseen(amphoraId, this.#now()), loadBalancerId });
   }
 
   /** One that has just spoken, or of which another way is known that it lives. */
   heard(amphoraId: string): Seen {
-    const seen = this.#seen.get(amphoraId) ?? unseen(amphoraId);
+    const seen = this.#seen.get(amphoraId) ?? unseen(amphoraId, this.#now());
     this.#seen.set(amphoraId, seen);
-    seen.at = Date.now();
+    seen.at = this.#now();
     seen.rounds = 0;
     seen.silent = false;
     return seen;
@@ -64,16 +70,21 @@ export class Registry {
 
   /** Those that have not been heard of for so long (ms), the longest first. */
   silentFor(duration: number): Seen[] {
-    const since = Date.now() - duration;
+    const since = this.#now() - duration;
     return [...this.#seen.values()].filter(({ at }) => at <= since).sort((a, b) => a.at - b.at);
+  }
+
+  /** For how long (ms) one has not been heard of. */
+  silenceOf({ at }: Seen): number {
+    return this.#now() - at;
   }
 }
 
-function unseen(amphoraId: string): Seen {
+function unseen(amphoraId: string, at: number): Seen {
   return {
     amphoraId,
     loadBalancerId: null,
-    at: Date.now(),
+    at,
     wanted: "",
     digest: "",
     report: null,

@@ -1,17 +1,25 @@
 /** Health reports in, statuses out: a report is fetched when its digest moves, and what changed is written. */
+import { setImmediate } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { HealthReport } from "../../agent/protocol.ts";
-import type { AgentClient } from "../amphorae/client.ts";
+import { type AgentClient, addressOf } from "../amphorae/client.ts";
 import { type Amphora, amphora } from "../model/amphora.ts";
-import { loadBalancer } from "../model/load-balancer.ts";
+import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
+import type { OperatingStatus } from "../model/status.ts";
 import { blueprintOf } from "../store/blueprint.ts";
 import type { Store, Trx } from "../store/database.ts";
 import { lockLoadBalancer, makeDue } from "../store/load-balancers.ts";
-import { findRow, selectRows, untyped } from "../store/rows.ts";
+import { type Connection, findRow, selectRows, untyped } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { loadTree, type Tree } from "../store/tree.ts";
+import { Gate } from "./gate.ts";
 import type { Registry, Seen } from "./registry.ts";
-import { type Statuses, statusesOf } from "./status.ts";
+import { statusesOf } from "./status.ts";
+
+/** So many reports are fetched at a time: all amphorae have news when a controller starts. */
+const MOST_FETCHES = 32;
+const MOST_CHECKS = 4;
+const WRITTEN_AT_ONCE = 32;
 
 export interface ReportsOptions {
   readonly store: Store;
@@ -23,8 +31,22 @@ export interface ReportsOptions {
   readonly log: Logger;
 }
 
+/** A table, and the new status of some of its rows by their id. */
+type Change = [table: string, changed: [id: string, status: OperatingStatus][]];
+
+/** A load balancer whose statuses are to be written, and whom to tell. */
+interface Unwritten {
+  readonly loadBalancerId: string;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
 export class Reports {
   readonly #options: ReportsOptions;
+  readonly #fetches = new Gate(MOST_FETCHES);
+  readonly #checks = new Gate(MOST_CHECKS);
+  readonly #unwritten: Unwritten[] = [];
+  #writing = false;
 
   constructor(options: ReportsOptions) {
     this.#options = options;
@@ -49,38 +71,96 @@ export class Reports {
    * compared with is what there is, and whoever locks in this order never waits in a circle.
    */
   async write(loadBalancerId: string): Promise<void> {
-    const { store, registry } = this.#options;
-    await store.transaction(async (trx) => {
-      const row = await lockLoadBalancer(store, trx, loadBalancerId);
-      if (row === undefined) return;
-      const tree = await loadTree(trx, row);
-      const { amphorae: wanted } = await blueprintOf(trx, row);
-      const amphorae = await selectRows(trx, amphora, { loadbalancer_id: row.id });
-      const reports: HealthReport[] = [];
-      for (const { id, status } of amphorae) {
-        const seen = registry.get(id);
-        if (seen?.silent) continue;
-        if (seen?.report) reports.push(seen.report);
-        else if (status === "ALLOCATED") return;
-      }
-      await writeStatuses(trx, statusesOf(tree, reports, wanted), presentStatuses(tree));
+    const { store } = this.#options;
+    const differs = await this.#checks.run(async () => {
+      // nothing is locked, nor written, where nothing changes: that is most often so
+      const present = await findRow(store.db, loadBalancer, loadBalancerId);
+      return present !== undefined && (await this.#changes(store.db, present)).length > 0;
     });
+    if (!differs) return;
+    await new Promise<void>((resolve, reject) => {
+      this.#unwritten.push({ loadBalancerId, resolve, reject });
+      if (!this.#writing) void this.#writeAll();
+    });
+  }
+
+  /** Writes what waits, many load balancers in one transaction: a database does few of them in a second. */
+  async #writeAll(): Promise<void> {
+    this.#writing = true;
+    while (this.#unwritten.length > 0) {
+      const batch = this.#unwritten.splice(0, WRITTEN_AT_ONCE);
+      const error = await this.#tryToWrite(batch);
+      if (error === null) for (const { resolve } of batch) resolve();
+      else if (batch.length === 1) batch[0]?.reject(error);
+      // one of them may be at fault, and the others need not suffer for it
+      else {
+        for (const one of batch) {
+          const fault = await this.#tryToWrite([one]);
+          if (fault === null) one.resolve();
+          else one.reject(fault);
+        }
+      }
+    }
+    this.#writing = false;
+  }
+
+  async #tryToWrite(batch: readonly Unwritten[]): Promise<unknown> {
+    const { store } = this.#options;
+    // all who lock several do it in this order
+    const ids = [...new Set(batch.map(({ loadBalancerId }) => loadBalancerId))].sort();
+    try {
+      await store.transaction(async (trx) => {
+        for (const id of ids) {
+          await setImmediate();
+          const row = await lockLoadBalancer(store, trx, id);
+          if (row !== undefined) await writeStatuses(trx, await this.#changes(trx, row));
+        }
+      });
+      return null;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  /** By table, the parts whose status is another than what is written. */
+  async #changes(connection: Connection, row: LoadBalancer): Promise<Change[]> {
+    const { registry } = this.#options;
+    const tree = await loadTree(connection, row);
+    const { amphorae: wanted } = await blueprintOf(connection, row);
+    const amphorae = await selectRows(connection, amphora, { loadbalancer_id: row.id });
+    const reports: HealthReport[] = [];
+    for (const { id, status } of amphorae) {
+      const seen = registry.get(id);
+      if (seen?.silent) continue;
+      if (seen?.report) reports.push(seen.report);
+      else if (status === "ALLOCATED") return [];
+    }
+    const present = presentStatuses(tree);
+    return Object.entries<ReadonlyMap<string, OperatingStatus>>({ ...statusesOf(tree, reports, wanted) })
+      .map(([table, statuses]): Change => [table, [...statuses].filter(([id, status]) => present.get(id) !== status)])
+      .filter(([, changed]) => changed.length > 0);
   }
 
   /** Fetches reports until one belongs to the digest that the amphora last named. */
   async #fetch(seen: Seen): Promise<void> {
     const { store, client, settling, registry, onZombie } = this.#options;
     while (seen.digest !== seen.wanted) {
-      const row = await findRow(store.db, amphora, seen.amphoraId);
+      const row = await this.#fetches.run(() => findRow(store.db, amphora, seen.amphoraId));
       if (row === undefined) {
         registry.forget(seen.amphoraId);
         onZombie(seen.amphoraId);
         return;
       }
       const digest = seen.wanted;
-      const report = await client.health({ amphoraId: row.id, address: row.lb_network_ip ?? "" });
+      const report = await this.#fetches.run(() => client.health(addressOf(row)));
       Object.assign(seen, { report, digest, loadBalancerId: row.loadbalancer_id });
-      await this.write(row.loadbalancer_id);
+      try {
+        await this.write(row.loadbalancer_id);
+      } catch (error) {
+        // the next heartbeat has it written
+        seen.digest = "";
+        throw error;
+      }
       if (await this.#lagsBehind(row, report)) {
         await makeDue(store, [row.loadbalancer_id]);
         settling.wake();
@@ -110,9 +190,8 @@ function presentStatuses({ loadBalancer, listeners, pools }: Tree): ReadonlyMap<
   return new Map([loadBalancer, ...served, ...parts].map(({ id, operating_status }) => [id, operating_status]));
 }
 
-async function writeStatuses(trx: Trx, statuses: Statuses, now: ReadonlyMap<string, string>): Promise<void> {
-  for (const [table, wanted] of Object.entries(statuses) as [string, Statuses[keyof Statuses]][]) {
-    const changed = [...wanted].filter(([id, status]) => now.get(id) !== status);
+async function writeStatuses(trx: Trx, changes: readonly Change[]): Promise<void> {
+  for (const [table, changed] of changes) {
     for (const [status, entries] of Map.groupBy(changed, ([, each]) => each)) {
       const ids = entries.map(([id]) => id);
       await untyped(trx).updateTable(table).set({ operating_status: status }).where("id", "in", ids).execute();

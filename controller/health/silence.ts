@@ -139,7 +139,7 @@ export class SilenceWatch {
       );
       return;
     }
-    const silentFor = Date.now() - seen.at;
+    const silentFor = registry.silenceOf(seen);
     if (silentFor < this.#options.silence * STILL_SEEN && (await this.#isSeenByPeer(row))) {
       log.warn({ amphora: row.id, loadbalancer: row.loadbalancer_id }, "silent, but its VRRP peer sees it serve");
       return;

@@ -5,12 +5,14 @@ import { once } from "node:events";
 import pino from "pino";
 import t, { type Test } from "tap";
 import { encodeHeartbeat, HEARTBEAT_MAX_BYTES, type Heartbeat } from "../../agent/protocol.ts";
+import type { KeysOf } from "../../controller/health/keys.ts";
 import { HeartbeatReceiver, ListenError, type Refusal } from "../../controller/health/receiver.ts";
 import { until } from "../support/deployment.ts";
 
 const PORT = 5555;
 const AMPHORA = randomUUID();
 const KEY = randomBytes(32);
+const THE_ONE: KeysOf = async () => new Map([[AMPHORA, KEY]]);
 const BODY = { revision: 3, digest: "0123456789abcdef", load: 0.5 };
 
 t.test("a good heartbeat is believed, once, with all that it says", async (t) => {
@@ -99,11 +101,10 @@ t.test("a heartbeat of another hour is not believed, nor one from before this pr
 t.test("of an amphora that there is not, nothing is believed, until there is one", async (t) => {
   const keys = new Map<string, Buffer>();
   let asked = 0;
-  const keyOf = async (id: string) => {
+  const { heard, send, receiver } = await listening(t, async () => {
     asked++;
-    return keys.get(id) ?? null;
-  };
-  const { heard, send, receiver } = await listening(t, keyOf);
+    return keys;
+  });
   let sequence = 1n;
   const next = () => send(encodeHeartbeat(aHeartbeat({ sequence: sequence++ }), KEY));
   for (let times = 0; times < 20; times++) await next();
@@ -125,7 +126,7 @@ t.test("while the store does not answer nothing is believed, and then everything
   let failures = 0;
   let works = false;
   const { heard, send } = await listening(t, async () => {
-    if (works) return KEY;
+    if (works) return new Map([[AMPHORA, KEY]]);
     failures++;
     throw new Error("no connection");
   });
@@ -139,9 +140,47 @@ t.test("while the store does not answer nothing is believed, and then everything
   );
 });
 
+t.test("when more come than can be read, those heard just before go first, and nobody else does", async (t) => {
+  const many = Array.from({ length: 100 }, () => randomUUID());
+  const keys = new Map([AMPHORA, ...many].map((id) => [id, KEY]));
+  const { heard, receiver, socket, send } = await listening(t, async () => keys);
+  await send(encodeHeartbeat(aHeartbeat(), KEY));
+  const heartbeats = Array.from({ length: 20_000 }, (_, i) =>
+    encodeHeartbeat(aHeartbeat({ sequence: BigInt(i + 2) }), KEY),
+  );
+  const others = many.map((amphoraId) => encodeHeartbeat(aHeartbeat({ amphoraId }), KEY));
+  // of every 200 that arrive, one is of an amphora not heard yet
+  let sent = 0;
+  while (sent < heartbeats.length) {
+    for (const each of heartbeats.slice(sent, sent + 199)) socket.send(each);
+    const other = others[sent / 199];
+    if (other !== undefined) socket.send(other);
+    sent += 199;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await until("the others were all heard", async () => {
+    // what the kernel had no room for comes again
+    const known = new Set(heard.map(({ amphoraId }) => amphoraId));
+    for (const [i, id] of many.entries()) if (!known.has(id)) socket.send(others[i] ?? "");
+    return many.every((id) => known.has(id));
+  });
+  t.ok(receiver.shed > 0, `${receiver.shed} were passed over`);
+  const shed = receiver.shed;
+  await send(encodeHeartbeat(aHeartbeat({ sequence: 100_000n }), KEY));
+  t.equal(receiver.shed, shed, "and all are heard again when nothing waits");
+});
+
+t.test("what the kernel had no room for is known", async (t) => {
+  const { receiver, socket } = await listening(t);
+  t.equal(await receiver.lost(), 0);
+  // nothing is read meanwhile; these are more than there is room for, whatever the kernel allows
+  for (let i = 0; i < 50_000; i++) socket.send(Buffer.alloc(1200));
+  await until("they are counted", async () => (await receiver.lost()) > 0);
+});
+
 t.test("a port in another's hands is told by its address", async (t) => {
   await listening(t);
-  const receiver = newReceiver(async () => KEY, []);
+  const receiver = newReceiver(THE_ONE, []);
   await t.rejects(receiver.start(), { constructor: ListenError, message: /127\.0\.0\.1:5555 \(UDP\): .*EADDRINUSE/ });
 });
 
@@ -153,20 +192,21 @@ function refused(given: Partial<Record<Refusal, number>>): Record<Refusal, numbe
   return { malformed: 0, unknown: 0, forged: 0, replayed: 0, clock: 0, ...given };
 }
 
-function newReceiver(keyOf: (id: string) => Promise<Buffer | null>, heard: Heartbeat[]): HeartbeatReceiver {
+function newReceiver(keysOf: KeysOf, heard: Heartbeat[]): HeartbeatReceiver {
   return new HeartbeatReceiver({
     address: "127.0.0.1",
     port: PORT,
-    keyOf,
+    keysOf,
+    mostRecent: 3000,
     onHeartbeat: (heartbeat) => heard.push(heartbeat),
     log: pino({ level: "silent" }),
   });
 }
 
-/** A receiver that knows one amphora, unless `keyOf` says otherwise. `send` returns when the datagram has been dealt with. */
-async function listening(t: Test, keyOf = async (id: string): Promise<Buffer | null> => (id === AMPHORA ? KEY : null)) {
+/** A receiver that knows one amphora, unless `keysOf` says otherwise. `send` returns when the datagram has been dealt with. */
+async function listening(t: Test, keysOf: KeysOf = THE_ONE) {
   const heard: Heartbeat[] = [];
-  const receiver = newReceiver(keyOf, heard);
+  const receiver = newReceiver(keysOf, heard);
   await receiver.start();
   t.teardown(() => receiver.stop());
   const socket: Socket = createSocket("udp4");
@@ -179,5 +219,5 @@ async function listening(t: Test, keyOf = async (id: string): Promise<Buffer | n
     socket.send(datagram);
     if (counted) await until("the datagram is dealt with", async () => dealtWith() > before);
   };
-  return { receiver, heard, send };
+  return { receiver, heard, send, socket };
 }

@@ -8,5 +8,6 @@ export function healthLimits(heartbeatIntervalMs: number) {
     holdCount: 5,
     holdShare: 0.3,
     failoverConcurrency: 4,
+    arrivals: async () => ({ read: 0, lost: 0 }),
   } satisfies Partial<HealthOptions>;
 }
