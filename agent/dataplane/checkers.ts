@@ -17,6 +17,9 @@ export interface CheckersOptions extends Pick<KeepalivedOptions, "binary" | "nam
 export class Checkers {
   readonly #options: CheckersOptions;
   readonly #keepalived: Keepalived;
+  /** of this keepalived, once it is known */
+  #version: string | null = null;
+  #scriptIds: readonly [number, number] | null = null;
 
   constructor(options: CheckersOptions) {
     this.#options = options;
@@ -24,8 +27,9 @@ export class Checkers {
   }
 
   /** Such as 2.3.3; null when there is no keepalived. */
-  version(): Promise<string | null> {
-    return keepalivedVersion(this.#options.binary);
+  async version(): Promise<string | null> {
+    this.#version ??= await keepalivedVersion(this.#options.binary);
+    return this.#version;
   }
 
   /**
@@ -75,7 +79,8 @@ export class Checkers {
     await writeFileAtomic(join(runDir, "check-member"), CHECK_MEMBER, { mode: 0o755 });
     const folder = join(runDir, "checks");
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await chown(folder, ...(await idsOf(scriptUser)));
+    this.#scriptIds ??= await idsOf(scriptUser);
+    await chown(folder, ...this.#scriptIds);
   }
 }
 

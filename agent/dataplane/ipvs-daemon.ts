@@ -1,18 +1,20 @@
 /** IPVS's part of a change: kernel settings, nftables' rules, and the keepalived that keeps the table. */
 import { setTimeout as sleep } from "node:timers/promises";
+import ipaddr from "ipaddr.js";
 import type { Logger } from "pino";
 import { isIpvs } from "../../templates/fields.ts";
+import { ipvsServices, isChecked } from "../../templates/ipvs.ts";
 import { CHECKERS_CONF, NFTABLES_RULES, type RenderedFiles } from "../../templates/render.ts";
 import { type AmphoraSpec, SpecError } from "../../templates/spec.ts";
 import type { ApplyWay } from "../protocol.ts";
 import type { Checkers } from "./checkers.ts";
 import type { Change, Daemon, Prepared, Rendered } from "./daemon.ts";
 import { hasIpvs, type Ipvs } from "./ipvs.ts";
-import { applyIpvsSettings } from "./ipvs-kernel.ts";
+import { applyIpvsSettings, ipvsSettings } from "./ipvs-kernel.ts";
 import { type Repairs, repairsOf, timeoutRepair } from "./ipvs-repair.ts";
-import type { TableService } from "./ipvs-table.ts";
+import { serviceKey, type TableService } from "./ipvs-table.ts";
 import { KeepalivedError } from "./keepalived.ts";
-import type { MemberEvents } from "./member-events.ts";
+import { type MemberEvents, memberKey } from "./member-events.ts";
 import { applyRules, checkRules, RulesError } from "./nftables.ts";
 
 /** keepalived makes its services while it starts; after that they are there, or were refused by the kernel (ms). */
@@ -31,16 +33,22 @@ export interface IpvsDaemonOptions {
 
 /** The files of a spec without IPVS listeners. */
 const NOTHING = "";
+/** Time-outs are looked at every so many looks. */
+const LOOKS_PER_TIMEOUTS = 5;
 
 export class IpvsDaemon implements Daemon {
   readonly #options: IpvsDaemonOptions;
+  /** what this process has set and applied: null until it has, or when it may have failed half way */
+  #settings: string | null = null;
+  #rules: string | null = null;
+  #looks = 0;
 
   constructor(options: IpvsDaemonOptions) {
     this.#options = options;
   }
 
   async prepare({ next, inPlace }: Change): Promise<Prepared> {
-    await this.#admit(next);
+    await this.#admit(next, inPlace);
     let touched = false;
     return {
       bring: async () => {
@@ -66,7 +74,8 @@ export class IpvsDaemon implements Daemon {
   async tend(spec: AmphoraSpec, table: readonly TableService[]): Promise<void> {
     const { ipvs, keepalived, log } = this.#options;
     const { commands, missing } = this.#repairs(spec, table);
-    const timeouts = timeoutRepair(spec, await ipvs.timeouts());
+    const due = this.#looks++ % LOOKS_PER_TIMEOUTS === 0;
+    const timeouts = due ? timeoutRepair(spec, await ipvs.timeouts()) : null;
     const all = timeouts === null ? commands : [...commands, timeouts];
     if (all.length > 0) log.info({ commands: all.slice(0, 20), refused: await ipvs.carryOut(all) }, "IPVS put right");
     if (missing.length > 0) {
@@ -92,11 +101,12 @@ export class IpvsDaemon implements Daemon {
 
   #repairs(spec: AmphoraSpec, table: readonly TableService[]): Repairs {
     const { events } = this.#options;
+    events.keepOnly(checkedMembers(spec));
     return repairsOf(spec, table, (...member) => events.verdict(...member));
   }
 
   /** @throws {SpecError} this instance can't serve it, or keepalived or nft refuses what it renders to */
-  async #admit({ spec, files }: Rendered): Promise<void> {
+  async #admit({ spec, files }: Rendered, inPlace: RenderedFiles): Promise<void> {
     const { keepalived } = this.#options;
     const ours = spec.listeners.flatMap(({ protocol }, i) => (isIpvs(protocol) ? [{ protocol, i }] : []));
     if (ours.length === 0) return;
@@ -114,8 +124,9 @@ export class IpvsDaemon implements Daemon {
       );
     }
     if (!wants(files)) return;
-    await heard(keepalived.check(text(files, CHECKERS_CONF)));
-    await heard(checkRules(text(files, NFTABLES_RULES)));
+    const isNew = (path: string) => text(files, path) !== text(inPlace, path);
+    if (isNew(CHECKERS_CONF)) await heard(keepalived.check(text(files, CHECKERS_CONF)));
+    if (isNew(NFTABLES_RULES)) await heard(checkRules(text(files, NFTABLES_RULES)));
   }
 
   async #bring(next: Rendered, inPlace: RenderedFiles): Promise<ApplyWay> {
@@ -127,11 +138,11 @@ export class IpvsDaemon implements Daemon {
 
   /** The rules come first: a service is never open to whom it should not be. */
   async #serve({ spec, files }: Rendered, before: RenderedFiles): Promise<ApplyWay> {
-    const { namespace, keepalived, events, beforeChange } = this.#options;
+    const { keepalived, events, beforeChange } = this.#options;
     const ways: ApplyWay[] = [];
     await events.open();
-    await applyIpvsSettings(namespace, spec);
-    if (await applyRules(namespace, text(before, NFTABLES_RULES), text(files, NFTABLES_RULES))) ways.push("runtime");
+    await this.#set(ipvsSettings(spec));
+    if (await this.#rule(before, files)) ways.push("runtime");
     if ((await keepalived.pid()) === null) {
       await heard(this.#start());
       ways.push("restart");
@@ -164,20 +175,53 @@ export class IpvsDaemon implements Daemon {
 
   /** Goes back to the files of before, which stand on disk again. */
   async #restore(refused: RenderedFiles, before: RenderedFiles): Promise<void> {
-    const { namespace, keepalived } = this.#options;
+    const { keepalived } = this.#options;
     if (!wants(before)) return this.#end(refused);
-    await applyRules(namespace, text(refused, NFTABLES_RULES), text(before, NFTABLES_RULES));
+    await this.#rule(refused, before);
     if ((await keepalived.pid()) === null) await this.#start();
     else await keepalived.reload();
   }
 
   async #end(before: RenderedFiles): Promise<void> {
-    const { namespace, keepalived, ipvs, beforeChange } = this.#options;
+    const { keepalived, ipvs, beforeChange } = this.#options;
     await beforeChange();
     await keepalived.stop();
     await ipvs.clear();
-    await applyRules(namespace, text(before, NFTABLES_RULES), NOTHING);
+    await this.#rule(before, new Map());
   }
+
+  async #set(settings: readonly string[]): Promise<void> {
+    const wanted = settings.join("\n");
+    if (this.#settings === wanted) return;
+    this.#settings = null;
+    await applyIpvsSettings(this.#options.namespace, settings);
+    this.#settings = wanted;
+  }
+
+  /** @returns whether the rules had to be changed */
+  async #rule(before: RenderedFiles, after: RenderedFiles): Promise<boolean> {
+    const wanted = text(after, NFTABLES_RULES);
+    if (this.#rules === wanted) return false;
+    // what this process has applied is known better than what a file says
+    const known = this.#rules ?? text(before, NFTABLES_RULES);
+    this.#rules = null;
+    const changed = await applyRules(this.#options.namespace, known, wanted);
+    this.#rules = wanted;
+    return changed;
+  }
+}
+
+/** The members of which keepalived says when they come and go. */
+function checkedMembers(spec: AmphoraSpec): Set<string> {
+  return new Set(
+    ipvsServices(spec).flatMap((service) =>
+      service.members
+        .filter((member) => isChecked(service, member))
+        .map(({ address, protocol_port: port }) =>
+          memberKey(serviceKey(service), ipaddr.parse(address).toString(), port),
+        ),
+    ),
+  );
 }
 
 function wants(files: RenderedFiles): boolean {

@@ -48,9 +48,9 @@ export function ipvsSettings(spec: AmphoraSpec): string[] {
   ];
 }
 
-/** @throws {CommandError} when the kernel lacks one of them */
-export async function applyIpvsSettings(namespace: string, spec: AmphoraSpec): Promise<void> {
-  await runInside(namespace, ["sysctl", "-q", "-e", "-w", ...ipvsSettings(spec)]);
+/** @throws {CommandError} when the kernel refuses one of them */
+export async function applyIpvsSettings(namespace: string, settings: readonly string[]): Promise<void> {
+  await runInside(namespace, ["sysctl", "-q", "-e", "-w", ...settings]);
   await makeRoom(connectionRoom(totalmem()));
 }
 

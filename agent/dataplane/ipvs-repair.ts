@@ -1,6 +1,6 @@
 /** What IPVS's table should be, against what it is: decided here, as data, before anything is done. */
 import ipaddr from "ipaddr.js";
-import { type IpvsService, ipvsServices, isChecked, weightOf } from "../../templates/ipvs.ts";
+import { type IpvsService, ipvsServices, weightOf } from "../../templates/ipvs.ts";
 import type { AmphoraSpec } from "../../templates/spec.ts";
 import { type Destination, serviceKey, type TableService, type Timeouts } from "./ipvs-table.ts";
 
@@ -52,9 +52,7 @@ function serviceRepairs(want: IpvsService, actual: TableService, verdict: Verdic
     const at = endpoint({ address, port });
     const present = destinations.get(at);
     destinations.delete(at);
-    // of one that is not checked keepalived says when it is taken away, but not when it is back
-    const said = isChecked(want, member) ? verdict(key, address, port) : undefined;
-    return { member, at, present, up: said ?? present !== undefined };
+    return { member, at, present, up: verdict(key, address, port) ?? present !== undefined };
   });
   const served = members.some(({ member, up }) => up && weightOf(member) > 0);
   for (const { member, at, present, up } of members) {

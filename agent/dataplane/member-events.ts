@@ -20,6 +20,11 @@ export interface MemberEvent {
   readonly up: boolean;
 }
 
+/** The one name of a member of a service. */
+export function memberKey(service: string, address: string, port: number): string {
+  return `${service} ${address} ${port}`;
+}
+
 /** `RS [10.0.0.2]:tcp:8080 [10.0.0.1]:tcp:80 UP`; null for whatever else. Exported for tests. */
 export function parseEvent(line: string): MemberEvent | null {
   const found = /^RS \[(\S+)\]:\w+:(\d+) \[(\S+)\]:(\w+):(\d+) (UP|DOWN)$/.exec(line);
@@ -69,7 +74,7 @@ export class MemberEvents {
 
   /** What keepalived last said of a member of a service; undefined when it has not said anything. */
   verdict(service: string, address: string, port: number): boolean | undefined {
-    return this.#verdicts.get(`${service} ${address} ${port}`);
+    return this.#verdicts.get(memberKey(service, address, port));
   }
 
   /** A keepalived that is about to start knows nothing yet. */
@@ -77,12 +82,17 @@ export class MemberEvents {
     this.#verdicts.clear();
   }
 
+  /** What was said of others is forgotten: when they are members again, it would no longer be true. */
+  keepOnly(members: ReadonlySet<string>): void {
+    for (const key of this.#verdicts.keys()) if (!members.has(key)) this.#verdicts.delete(key);
+  }
+
   #take(text: string): void {
     const lines = (this.#rest + text).split("\n");
     this.#rest = (lines.pop() ?? "").slice(0, MAX_LINE);
     for (const line of lines) {
       const event = parseEvent(line);
-      if (event !== null) this.#verdicts.set(`${event.service} ${event.address} ${event.port}`, event.up);
+      if (event !== null) this.#verdicts.set(memberKey(event.service, event.address, event.port), event.up);
     }
     this.#onEvent();
   }
