@@ -13,7 +13,7 @@ import { expiryOf, parseIdentity, readIdentity, writeIdentity } from "./identity
 import { metricsRegistry } from "./metrics.ts";
 import { type AgentInfo, type CertificateBundle, countersOf, type HeartbeatBody } from "./protocol.ts";
 import { parseReporting, readReporting, writeReporting } from "./reporting.ts";
-import { AgentServer, RequestError, type Routes } from "./server.ts";
+import { AgentServer, Lines, RequestError, type Routes } from "./server.ts";
 import { type AgentSettings, SettingsError } from "./settings.ts";
 import { withoutKeys } from "./spec-file.ts";
 import type { Watch } from "./watch.ts";
@@ -123,6 +123,7 @@ export class Agent {
         await this.#watch.look();
         return this.#watch.stats;
       },
+      "GET /v1/connections": async (_, query) => new Lines(this.#dataPlane.connections.ask(query)),
       "PUT /v1/certificate": async (body) => {
         const identity = parseIdentity(body, this.#settings.amphora_id);
         await writeIdentity(this.#settings.identity_file, identity);

@@ -6,6 +6,7 @@ import { memberFifo } from "../templates/keepalived.ts";
 import { layoutIn } from "../templates/layout.ts";
 import { CHECKERS_CONF, HAPROXY_CFG, VRRP_CONF } from "../templates/render.ts";
 import { Applier } from "./apply.ts";
+import { ConnectionDesk } from "./connections/desk.ts";
 import { Checkers } from "./dataplane/checkers.ts";
 import { Haproxy } from "./dataplane/haproxy.ts";
 import { HaproxyDaemon } from "./dataplane/haproxy-daemon.ts";
@@ -40,6 +41,7 @@ export interface DataPlaneOptions {
 export class DataPlane {
   readonly applier: Applier;
   readonly watch: Watch;
+  readonly connections: ConnectionDesk;
   readonly #haproxy: Haproxy;
   readonly #checkers: Checkers;
   readonly #memberEvents: MemberEvents;
@@ -81,6 +83,12 @@ export class DataPlane {
       ],
       log,
     });
+    this.connections = new ConnectionDesk({
+      namespace,
+      haproxySocket: haproxy.masterSocket,
+      spec: () => this.applier.running,
+      log,
+    });
     this.#group = new GroupWatch({ vrrp, spreading, spec: () => this.applier.running, log });
     this.watch = new Watch({
       applier: this.applier,
@@ -92,7 +100,10 @@ export class DataPlane {
       }),
       ipvs: new IpvsWatch({
         ipvs,
-        tend: (spec, table) => ipvsDaemon.tend(spec, table),
+        tend: async (spec, table) => {
+          this.connections.follow();
+          await ipvsDaemon.tend(spec, table);
+        },
         ledgerFile: join(runDir, "ipvs-counters.json"),
         log,
       }),
@@ -121,7 +132,7 @@ export class DataPlane {
     this.#group.stop();
     this.#vrrpDaemon.stop();
     this.#memberEvents.close();
-    await this.watch.stop();
+    await Promise.all([this.watch.stop(), this.connections.stop()]);
   }
 
   /** What is installed, and what can be done with it. */

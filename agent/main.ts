@@ -4,6 +4,21 @@ import { enableCompileCache } from "node:module";
 import { parseArgs } from "node:util";
 import packageJson from "../package.json" with { type: "json" };
 
+const CONNECTIONS = `  amphora-agent connections [--listener ID] [FILTER...] [--follow | --top] [--json]
+      Shows the connections that go through this amphora, the newest first;
+      ! marks those whose other side has not answered yet. Times are UTC.
+      FILTERs are --client-src-ip, --client-src-port, --client-dst-ip,
+      --client-dst-port, and the same with forward instead of client: the
+      connection to the member. An address may be a prefix (192.0.2.0/24), a port
+      a range (1024-2047).
+      --follow          refresh until q or Ctrl-C
+      --top             the same, the busiest first
+      --interval SEC    seconds between two looks (default 2)
+      --limit ROWS      rows of a table (default 1000, or what the screen holds)
+      --json            a line of JSON each; with --follow, what begins and ends
+      --config FILE     settings of the agent (default /etc/amphora/agent.json)
+`;
+
 const HELP = `amphora-agent ${packageJson.version}: turns one spec into running HAProxy, keepalived and IPVS
 
 Usage:
@@ -27,6 +42,7 @@ Usage:
       --check           have HAProxy read the result first, where there is one
       --haproxy PATH    that HAProxy (default /usr/sbin/haproxy)
 
+${CONNECTIONS}
   amphora-agent --help | --version
 `;
 
@@ -34,6 +50,8 @@ Usage:
 class UsageError extends Error {}
 
 async function main(args: string[]): Promise<void> {
+  // it has options of its own
+  if (args[0] === "connections" && !args.includes("--help") && !args.includes("-h")) return connections(args.slice(1));
   const { values, positionals } = parse(args);
   if (values.version) return print(packageJson.version);
   const [command, ...rest] = positionals;
@@ -77,6 +95,19 @@ function parse(args: string[]) {
     });
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function connections(args: string[]): Promise<void> {
+  enableCompileCache();
+  const [{ connectionsCommand }, { ConnectionsUsageError }] = await Promise.all([
+    import("./connections/command.ts"),
+    import("./connections/command-line.ts"),
+  ]);
+  try {
+    process.exitCode = await connectionsCommand(args);
+  } catch (error) {
+    throw error instanceof ConnectionsUsageError ? new UsageError(error.message) : error;
   }
 }
 

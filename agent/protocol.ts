@@ -98,6 +98,8 @@ export const NO_TRAFFIC: Counters = {
 export const statsReport = z.object({ listeners: z.record(z.string(), counters) });
 export type StatsReport = z.output<typeof statsReport>;
 
+export * from "./connections/protocol.ts";
+
 /** Body of `PUT /v1/certificate`: PEM texts that replace the agent's own. */
 export const certificateBundle = z.strictObject({
   certificate: z.string().min(1).max(65_536),

@@ -1,10 +1,13 @@
 /** The agent's API: HTTP over mutual TLS 1.3, for the controller alone. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import type { TLSSocket } from "node:tls";
 import type { Logger } from "pino";
 import { SpecError, type SpecProblem } from "../templates/spec.ts";
 import { RevisionError } from "./apply.ts";
+import { FilterError } from "./connections/protocol.ts";
 import { CommandError } from "./dataplane/inside.ts";
 import { NetworkError } from "./dataplane/namespace.ts";
 import { IdentityError } from "./identity.ts";
@@ -26,8 +29,17 @@ export class RequestError extends Error {
   }
 }
 
-/** A body that is text is sent as it is; anything else as JSON. */
-export type Handler = (body: unknown) => Promise<unknown>;
+/** An answer of any length: a line of JSON for each value, sent as they come. */
+export class Lines {
+  readonly batches: AsyncIterable<readonly unknown[]>;
+
+  constructor(batches: AsyncIterable<readonly unknown[]>) {
+    this.batches = batches;
+  }
+}
+
+/** A body that is text is sent as it is, `Lines` line by line, anything else as JSON. */
+export type Handler = (body: unknown, query: URLSearchParams) => Promise<unknown>;
 
 /** `METHOD /path` -> what answers it. */
 export type Routes = Readonly<Record<string, Handler>>;
@@ -91,17 +103,33 @@ export class AgentServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
+    const [path = "/", query = ""] = (request.url ?? "/").split("?", 2);
     try {
       const handler = this.#routes[`${request.method} ${path}`];
       if (handler === undefined) throw this.#noRoute(request.method ?? "", path);
       const body = request.method === "PUT" ? await readJson(request) : undefined;
-      send(response, 200, await handler(body));
+      const answer = await handler(body, new URLSearchParams(query));
+      if (answer instanceof Lines) await this.#stream(response, answer, path);
+      else send(response, 200, answer);
     } catch (error) {
       const fault = faultOf(error);
       if (fault.error.code >= 500) this.#log.error({ err: error, path }, "request failed");
       else this.#log.warn({ path, ...fault.error }, "request refused");
       send(response, fault.error.code, fault, error instanceof RequestError ? error.headers : {});
+    }
+  }
+
+  /** What fails under way can't be told any more: the answer is cut off. */
+  async #stream(response: ServerResponse, { batches }: Lines, path: string): Promise<void> {
+    response.writeHead(200, { "content-type": "application/x-ndjson" });
+    // whoever asks is told at once that it is being looked for
+    response.flushHeaders();
+    try {
+      await pipeline(Readable.from(textOf(batches)), response);
+    } catch (error) {
+      response.destroy();
+      const gone = error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE";
+      if (!gone) this.#log.error({ err: error, path }, "an answer was cut off");
     }
   }
 
@@ -117,12 +145,19 @@ function tlsOptions(identity: CertificateBundle) {
   return { cert: identity.certificate, key: identity.key, ca: identity.ca };
 }
 
+async function* textOf(batches: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
+  for await (const batch of batches) {
+    if (batch.length > 0) yield `${batch.map((each) => JSON.stringify(each)).join("\n")}\n`;
+  }
+}
+
 /** The one place where an error becomes an answer. */
 function faultOf(error: unknown): AgentFault {
   const fault = (code: number, message: string, problems?: readonly SpecProblem[]): AgentFault => ({
     error: { code, message, ...(problems === undefined ? {} : { problems: [...problems] }) },
   });
   if (error instanceof SpecError) return fault(422, error.message, error.problems);
+  if (error instanceof FilterError) return fault(400, error.message);
   if (error instanceof IdentityError) return fault(422, error.message);
   if (error instanceof RevisionError) return fault(409, error.message);
   if (error instanceof NetworkError || error instanceof CommandError) return fault(503, error.message);
