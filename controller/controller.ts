@@ -159,7 +159,7 @@ export class Controller {
   }
 
   #handler() {
-    const { settings, store, settling, drivers, keyManager, regularExpressions, identity, log } = this.#parts;
+    const { settings, store, settling, drivers, keyManager, regularExpressions, identity, fleet, log } = this.#parts;
     const engine = new Engine({
       store,
       network: drivers.network,
@@ -171,7 +171,7 @@ export class Controller {
         availabilityZone: settings["default-availability-zone"] || null,
       },
       computeFlavors: settings["compute-flavors"].map(({ name }) => name),
-      services: { tls: keyManager?.tls ?? null, regularExpressions },
+      services: { tls: keyManager?.tls ?? null, regularExpressions, amphorae: fleet },
     });
     return createApp(identity, createRouter(engine, keyManager), log).callback();
   }

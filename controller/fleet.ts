@@ -1,8 +1,10 @@
 /** What drives amphorae and listens to them: reconciler, heartbeats, health, and the sweep for what is left over. */
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { Abilities } from "./amphorae/abilities.ts";
 import { Authorities } from "./amphorae/authorities.ts";
 import { AgentClient } from "./amphorae/client.ts";
+import { ConnectionsClient } from "./amphorae/connections.ts";
 import type { Tls } from "./certificates/tls.ts";
 import type { ComputeDriver } from "./drivers/compute.ts";
 import type { NetworkDriver } from "./drivers/network.ts";
@@ -39,6 +41,8 @@ export interface FleetOptions {
 export class Fleet {
   /** null: amphorae are not listened to here */
   readonly receiver: HeartbeatReceiver | null;
+  readonly abilities: Abilities;
+  readonly connections: ConnectionsClient;
   readonly #options: FleetOptions;
   readonly #client: AgentClient;
   readonly #reconciler: Reconciler;
@@ -54,6 +58,8 @@ export class Fleet {
   private constructor(options: FleetOptions, authorities: Authorities, client: AgentClient) {
     this.#options = options;
     this.#client = client;
+    this.connections = new ConnectionsClient(() => client.identity);
+    this.abilities = new Abilities(options.store, client);
     const { settings, store, settling, compute, network, tls, log } = options;
     const port = settings["heartbeat-port"];
     const heartbeatIntervalMs = settings["heartbeat-interval-ms"];

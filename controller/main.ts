@@ -10,6 +10,11 @@ Usage:
   amphora-controller up [options]     everything on this host, with a demo; Ctrl-C removes it again
   amphora-controller run [options]    the service: logs to standard output, amphorae outlive it
   amphora-controller ca show|rotate [options]   the certificate authority: what there is, or another one in its place
+  amphora-controller connections LISTENER [FILTER...] [--follow | --top] [--json]
+      the connections of a listener over all of its amphorae, asked of the API
+      at --api URL (default http://127.0.0.1:9876) with the token in OS_TOKEN,
+      else with that in --data-dir; filters and other options are those of
+      amphora-agent connections, which amphora-agent --help shows
   amphora-controller --help | --version
 
 Options:
@@ -21,6 +26,8 @@ settings.example.yaml, beside this program, explains every setting.`;
 class UsageError extends Error {}
 
 async function main(args: readonly string[]): Promise<void> {
+  // it has options of its own
+  if (args[0] === "connections" && !args.includes("--help") && !args.includes("-h")) return connections(args.slice(1));
   const { positionals, help: wantsHelp, version, settings } = readCommandLine(args);
   const [command, ...more] = positionals;
   if (version) return say(packageJson.version);
@@ -43,12 +50,24 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
+async function connections(args: readonly string[]): Promise<void> {
+  const [{ connectionsCommand }, { ConnectionsUsageError }] = await Promise.all([
+    import("./connections-command.ts"),
+    import("../agent/connections/command-line.ts"),
+  ]);
+  try {
+    process.exitCode = await connectionsCommand(args);
+  } catch (error) {
+    throw error instanceof ConnectionsUsageError ? new UsageError(error.message) : error;
+  }
+}
+
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
 main(process.argv.slice(2)).then(
-  () => process.exit(0),
+  () => process.exit(),
   (error: unknown) => {
     const expected = error instanceof Error && error.constructor !== TypeError && error.constructor !== Error;
     const text = error instanceof Error ? (expected ? error.message : (error.stack ?? error.message)) : String(error);

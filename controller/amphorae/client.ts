@@ -64,6 +64,11 @@ export class AgentClient {
     this.#agent = agentOf(identity);
   }
 
+  /** What new connections show. */
+  get identity(): CertificateBundle {
+    return this.#identity;
+  }
+
   /** New connections show the new identity; requests under way go on with the one they began with. */
   useIdentity(identity: CertificateBundle): void {
     const former = this.#agent;

@@ -10,6 +10,7 @@ import { amphoraRoutes } from "./amphorae.ts";
 import { noViews, type Views, viewsOf } from "./answers.ts";
 import { readJson, rootList, rootObject } from "./body.ts";
 import { Catalogue, type CatalogueRules } from "./catalogue.ts";
+import { connectionRoutes } from "./connections.ts";
 import { controllerRoutes } from "./controllers.ts";
 import type { Engine } from "./engine.ts";
 import { keyManagerRoutes } from "./key-manager/routes.ts";
@@ -50,6 +51,7 @@ export function createRouter(engine: Engine, keyManager: KeyManager | null): Rou
     const row = await engine.requireRow(listener, caller(context), id(context));
     context.body = { stats: await statistics(engine.options.store.db, [row.id]) };
   });
+  connectionRoutes(v2, engine);
   v2.put("/pools/:id/members", async (context) => {
     const bodies = rootList("members", await readJson(context));
     await replaceMembers(engine, caller(context), id(context), bodies, flagParameter(context, "additive_only"));

@@ -1,4 +1,6 @@
 /** What the API asks of others before it locks anything: these checks take their time. */
+import type { Abilities } from "../amphorae/abilities.ts";
+import type { ConnectionsClient } from "../amphorae/connections.ts";
 import type { Tls } from "../certificates/tls.ts";
 import type { RegularExpressions } from "../regular-expressions.ts";
 import type { Caller } from "./identity.ts";
@@ -8,6 +10,8 @@ export interface Services {
   readonly tls: Tls | null;
   /** null: there is no HAProxy here, and amphorae find out what it can't compile */
   readonly regularExpressions: RegularExpressions | null;
+  /** null: none is driven */
+  readonly amphorae: { readonly abilities: Abilities; readonly connections: ConnectionsClient } | null;
 }
 
 /** The circumstances of a check. */

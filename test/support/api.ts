@@ -115,6 +115,7 @@ export async function startApi(t: Teardown, database: TestDatabase, options: Api
     services: {
       tls: readsCertificates ? tls : null,
       regularExpressions: new RegularExpressions("/usr/sbin/haproxy", log),
+      amphorae: null,
     },
   });
   const server = new ApiServer();

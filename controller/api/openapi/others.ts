@@ -1,6 +1,8 @@
 /** Operations that are not those which every resource has. */
+import { connection } from "../../../agent/protocol.ts";
 import { QUOTA_NAMES } from "../../model/resource.ts";
 import { ROLES } from "../../roles.ts";
+import { CONNECTION_PARAMETERS, REFERENCE_FIELDS } from "../connections.ts";
 import { inPath, type Operation, operation, type Paths, under } from "./operations.ts";
 import { reference, type Schema } from "./schemas.ts";
 
@@ -47,6 +49,32 @@ const controller = object({
   silent_amphorae: whole,
 });
 
+const AS_TEXT: Readonly<Record<string, string>> = {
+  include_closed: "Whether also those that have ended a short while ago.",
+  limit: "So many at most, 1 to 10,000, in an order that stays.",
+  cursor: "Where an earlier answer ended; its link to the next one has it.",
+};
+const ADDRESS = "An address, or a prefix such as 192.0.2.0/24.";
+const PORT = "A port, or a range such as 1024-2047.";
+const connectionParameters = CONNECTION_PARAMETERS.map((name) => ({
+  name,
+  in: "query",
+  description: AS_TEXT[name] ?? (name.endsWith("_ip") ? ADDRESS : PORT),
+  schema: { type: "string" },
+}));
+
+/** @param fields those of a connection that are shown */
+function connections(fields: readonly string[]): Schema {
+  const properties = Object.fromEntries(
+    fields.map((name) => [name, { type: /^(bytes|packets)_/.test(name) ? ["integer", "null"] : ["string", "null"] }]),
+  );
+  return object({
+    connections: { type: "array", items: object(properties) },
+    connections_links: reference("Links"),
+    missing: { type: "array", items: object({ amphora_id: text, reason: text }) },
+  });
+}
+
 export function otherOperations(): Paths {
   const get = (path: string, summary: string, answer: Schema): [string, Record<string, Operation>] => [
     path,
@@ -56,6 +84,10 @@ export function otherOperations(): Paths {
     path,
     { put: operation(summary, inPath(path), [202, null], body) },
   ];
+  const asking = (name: string, summary: string, fields: readonly string[]): [string, Record<string, Operation>] => {
+    const path = `/listeners/{id}/${name}`;
+    return [path, { get: operation(summary, [...inPath(path), ...connectionParameters], [200, connections(fields)]) }];
+  };
   const additive = {
     name: "additive_only",
     in: "query",
@@ -69,6 +101,12 @@ export function otherOperations(): Paths {
     get("/loadbalancers/{id}/status", "The statuses of everything within", under("statuses", { type: "object" })),
     get("/loadbalancers/{id}/statuses", "The statuses of everything within", under("statuses", { type: "object" })),
     get("/listeners/{id}/stats", "What a listener counts", under("stats", counters)),
+    asking("connection", "The connections of a FORWARD_TCP listener; times are UTC", REFERENCE_FIELDS),
+    asking(
+      "connections",
+      "The connections of any listener, with where they go, for administrators; times are UTC",
+      Object.keys(connection.shape),
+    ),
     [
       "/pools/{pool_id}/members",
       { put: operation("Set all members", [...inPath("/pools/{pool_id}/members"), additive], [202, null], members) },

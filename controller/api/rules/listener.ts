@@ -1,10 +1,11 @@
-import { INSERT_HEADERS, isHttp, TRANSPORTS } from "../../../templates/fields.ts";
+import { INSERT_HEADERS, isHttp, isIpvs, TRANSPORTS } from "../../../templates/fields.ts";
 import { l7policy } from "../../model/l7policy.ts";
 import { type Listener, listener } from "../../model/listener.ts";
 import { usesOfListener } from "../../model/tls-references.ts";
 import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
-import type { PartRules } from "./rules.ts";
+import type { Precheck } from "../services.ts";
+import type { Given, PartRules } from "./rules.ts";
 import { checkTarget, relatedIds } from "./shared.ts";
 import { checkCertificates } from "./tls.ts";
 
@@ -49,6 +50,7 @@ export const listenerRules: PartRules<typeof listener> = {
   },
 
   async precheck(values, circumstances) {
+    await checkForwarding(values, circumstances);
     // other protocols may refer to nothing, which is told later
     if (values.protocol !== "TERMINATED_HTTPS") return;
     await checkCertificates(usesOfListener(values, ""), circumstances);
@@ -101,6 +103,23 @@ export const listenerRules: PartRules<typeof listener> = {
     );
   },
 };
+
+/** @throws {ApiError} 409 when an amphora of the load balancer can't forward in its kernel */
+async function checkForwarding(
+  { protocol, loadbalancer_id }: Given<typeof listener>,
+  { services, projectId, isGiven }: Precheck,
+): Promise<void> {
+  if (protocol === undefined || !isIpvs(protocol) || !isGiven("protocol")) return;
+  // one that is made with its load balancer has no amphora to ask yet
+  if (services.amphorae === null || loadbalancer_id === undefined) return;
+  await projectId();
+  const lacking = await services.amphorae.abilities.lacking("ip_vs", loadbalancer_id);
+  if (lacking.length === 0) return;
+  throw new ApiError(
+    409,
+    `A ${protocol} listener can't be served by load balancer ${loadbalancer_id}: ip_vs is missing on amphora ${lacking.join(", ")}.`,
+  );
+}
 
 function withDefaults(given: Listener): Listener {
   const values = given.allowed_cidrs?.length === 0 ? { ...given, allowed_cidrs: null } : given;
