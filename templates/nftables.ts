@@ -54,6 +54,8 @@ interface NftablesView {
   endpoints4: EndpointView[];
   endpoints6: EndpointView[];
   listeners: ListenerView[];
+  /** whether packets that are on their way to another replica pass through here */
+  passing: boolean;
   sources: SourceView[];
   limits: LimitView[];
 }
@@ -73,6 +75,7 @@ export function renderNftables(spec: AmphoraSpec): string {
     endpoints4: services.filter(({ family }) => family === 4).map(endpointView),
     endpoints6: services.filter(({ family }) => family === 6).map(endpointView),
     listeners: listeners.map((listener) => listenerView(listener, markOf(listener))),
+    passing: spec.replicas !== null,
     sources: services.map((service) => sourceView(service, spec, markOf(service.listener))),
     limits: listeners
       .filter(({ connection_limit }) => connection_limit > 0 && connection_limit <= MAX_COUNTED)
@@ -134,7 +137,8 @@ function outermost(cidrs: readonly string[]): string[] {
 
 /**
  * A member on the VIP's own subnet sees connections from the VIP, which outlives this amphora, and its answers come back
- * without a route. From elsewhere it sees the address of the interface that leads to it.
+ * without a route. From elsewhere it sees the address of the interface that leads to it, and so does every member of a
+ * load balancer with replicas: any of those would get an answer that was sent to the VIP.
  */
 function sourceView(service: IpvsService, spec: AmphoraSpec, mark: string): SourceView {
   const subnets = spec.interfaces
@@ -142,7 +146,8 @@ function sourceView(service: IpvsService, spec: AmphoraSpec, mark: string): Sour
     .filter((each) => familyOf(each.split("/")[0] ?? "") === service.family)
     .map((each) => ipaddr.parseCIDR(each));
   const shared = subnets.filter((subnet) => ipaddr.parse(service.vip).match(subnet));
-  const isNear = (address: string) => shared.some((subnet) => ipaddr.parse(address).match(subnet));
+  const isNear = (address: string) =>
+    spec.replicas === null && shared.some((subnet) => ipaddr.parse(address).match(subnet));
   const endpoints = service.members.map(({ address, protocol_port: port }) => ({ address, port }));
   return {
     family: service.family === 4 ? "ip" : "ip6",

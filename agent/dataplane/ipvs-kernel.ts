@@ -43,6 +43,8 @@ export function ipvsSettings(spec: AmphoraSpec): string[] {
         `net.${family}.neigh.${name}.delay_first_probe_time=1`,
       ]),
     ),
+    // the other amphora of a pair knows a connection from its first packet on, and hears of it again every ten
+    ...(spec.vrrp === null || spec.replicas !== null ? [] : ["net.ipv4.vs.sync_threshold=1 10"]),
     // PING checks run without any privilege
     "net.ipv4.ping_group_range=0 2147483647",
   ];
