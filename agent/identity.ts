@@ -66,9 +66,11 @@ export function checkIdentity(
   const certificate = read("certificate", () => new X509Certificate(bundle.certificate));
   const authorities = read("ca", () => certificatesOf(bundle.ca));
   const key = read("key", () => createPrivateKey(bundle.key));
-  if (!certificate.checkPrivateKey(key)) throw new IdentityError("key: is not the key of the certificate");
-  if (!authorities.some(({ publicKey }) => certificate.verify(publicKey)))
-    throw new IdentityError("certificate: is not signed by ca");
+  // what is inside a certificate is decoded only when it is used
+  const isPair = read("certificate", () => certificate.checkPrivateKey(key));
+  const isSigned = read("certificate", () => authorities.some(({ publicKey }) => certificate.verify(publicKey)));
+  if (!isPair) throw new IdentityError("key: is not the key of the certificate");
+  if (!isSigned) throw new IdentityError("certificate: is not signed by ca");
   if (!certificate.checkHost(agentName(amphoraId))) {
     throw new IdentityError(`certificate: does not name ${agentName(amphoraId)}`);
   }

@@ -203,21 +203,24 @@ export const redirectUrl = z
   )
   .refine((text) => URL.canParse(text), "must be a URL that can be parsed");
 
+/** What takes away or sorts means nothing by itself. */
+const MARKED = /^[!+@-]/;
+
 /** OpenSSL's cipher string (ciphers(1)): names joined by colons; the signs that add, remove and move are allowed. */
 export const cipherList = z
   .string()
   .min(1)
   .max(2048)
   .regex(/^[A-Za-z0-9_.+!@=-]+(:[A-Za-z0-9_.+!@=-]+)*$/, "must be OpenSSL cipher names joined by colons")
-  .refine(isKnownToOpenssl, "names a cipher that OpenSSL does not know");
+  .refine(isKnownToOpenssl, "names a cipher that OpenSSL does not know")
+  .refine((list) => list.split(":").some((name) => !MARKED.test(name)), "must name a cipher that may be used");
 
 const known = new Map<string, boolean>();
 
 /** OpenSSL passes over a name that it does not know; here each must mean something by itself. */
 function isKnownToOpenssl(list: string): boolean {
   return list.split(":").every((name) => {
-    // what takes away or sorts means nothing by itself
-    if (/^[!+@-]/.test(name)) return true;
+    if (MARKED.test(name)) return name.length > 1;
     const found = known.get(name) ?? isCipher(name);
     if (known.size < 1000) known.set(name, found);
     return found;
