@@ -1,5 +1,6 @@
 /** `amphora-controller ca show|rotate`: the certificate authority, seen and replaced. */
 import { X509Certificate } from "node:crypto";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Authorities, replaceAuthority } from "./amphorae/authorities.ts";
 import { openVault } from "./secrets/key.ts";
@@ -25,7 +26,10 @@ export async function authorityCommand(
     throw new SettingsError(`ca: ${action ?? ""} must be one of ${AUTHORITY_ACTIONS.join(", ")}`);
   if (settings.secrets !== "local") throw new SettingsError("ca: with secrets noop there is no certificate authority");
   const dataDir = settings["data-dir"];
-  const store = await Store.open(settings.database === "sqlite" ? join(dataDir, "amphora.db") : settings.database);
+  const file = join(dataDir, "amphora.db");
+  // or it would be made
+  if (settings.database === "sqlite" && !existsSync(file)) throw new SettingsError(`data-dir: there is no ${file}`);
+  const store = await Store.open(settings.database === "sqlite" ? file : settings.database);
   try {
     const vault = await openVault(store, settings["secrets-key-file"] || join(dataDir, "secrets.key"));
     const authorities = await Authorities.open(store, vault);

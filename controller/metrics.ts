@@ -175,8 +175,9 @@ function describeAmphoraCertificates(registry: Registry, store: Store): void {
       registers: [registry],
       async collect() {
         const times = (await expires()).flatMap((each) => (each === null ? [] : [Date.parse(`${each}Z`)]));
-        this.reset();
-        if (times.length > 0) this.set((Math.min(...times) - Date.now()) / DAY);
+        // none at all, where there is nothing to expire: 0 would be an alarm
+        if (times.length === 0) this.remove();
+        else this.set((Math.min(...times) - Date.now()) / DAY);
       },
     });
   gauge("amphora_agent_certificate_days_left", "Days until the first certificate of an amphora expires", async () => {

@@ -32,13 +32,14 @@ export class Authorities {
   /** Reads them again. @returns whether anything has changed */
   async refresh(): Promise<boolean> {
     const rows = await listAuthorities(this.#store.db);
-    const before = this.#rows.length === 0 ? "" : this.stamp;
     const signing = rows.find(({ state }) => state === "signing");
     if (signing === undefined) throw new Error("the deployment has no certificate authority");
+    const isNew = this.#signing === null || stampOf(rows) !== this.stamp;
+    const signer = isNew ? await Authority.from(open(this.#vault, signing)) : this.#signing;
+    // at once: what is issued meanwhile is of one step, and so is its stamp
+    this.#signing = signer;
     this.#rows = rows;
-    if (this.stamp === before) return false;
-    this.#signing = await Authority.from(open(this.#vault, signing));
-    return true;
+    return isNew;
   }
 
   get rows(): readonly AuthorityRow[] {
@@ -47,13 +48,12 @@ export class Authorities {
 
   /** The certificates of all that are trusted, PEM. */
   get trusted(): string {
-    return this.#rows.map(({ certificate }) => certificate.trim()).join("\n");
+    return trustedOf(this.#rows);
   }
 
   /** Tells who signs and who is trusted: another one after every step of a replacement. */
   get stamp(): string {
-    const signing = this.#rows.find(({ state }) => state === "signing");
-    return digestOf(`${signing?.certificate} ${this.trusted}`);
+    return stampOf(this.#rows);
   }
 
   /** When the one that signs expires. */
@@ -78,6 +78,15 @@ export class Authorities {
 /** Begins to replace the authority; running controllers go on from there. @returns false: that is under way already */
 export async function replaceAuthority(store: Store, vault: Vault): Promise<boolean> {
   return keepNext(store, authorityId(), seal(vault, await (await Authority.make()).text()));
+}
+
+function trustedOf(rows: readonly AuthorityRow[]): string {
+  return rows.map(({ certificate }) => certificate.trim()).join("\n");
+}
+
+function stampOf(rows: readonly AuthorityRow[]): string {
+  const signing = rows.find(({ state }) => state === "signing");
+  return digestOf(`${signing?.certificate} ${trustedOf(rows)}`);
 }
 
 function seal(vault: Vault, { certificate, key }: AuthorityText): AuthorityText {

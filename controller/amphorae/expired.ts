@@ -61,8 +61,10 @@ function faultOf(socket: TLSSocket, name: string, ca: string): string | null {
   const authorities = ca.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   const isOurs = authorities
     .map((block) => new X509Certificate(block))
+    // the age that is let pass is the certificate's alone
+    .filter(({ validToDate }) => validToDate.getTime() > Date.now())
     .some((each) => shown.checkIssued(each) && shown.verify(each.publicKey));
-  if (!isOurs) return "its certificate is not signed by an authority of ours";
+  if (!isOurs) return "its certificate is not signed by an authority of ours that is valid";
   if (shown.checkHost(name) === undefined) return `its certificate does not name ${name}`;
   return shown.keyUsage.includes(SERVER_AUTH) ? null : "its certificate is not one for a server";
 }

@@ -2,14 +2,20 @@
 import type { Logger } from "pino";
 import type { Authorities } from "../amphorae/authorities.ts";
 import { type AgentClient, addressOf, ExpiredError } from "../amphorae/client.ts";
-import { type Amphora, amphora } from "../model/amphora.ts";
 import { dropFormer, promoteNext } from "../store/authorities.ts";
+import {
+  BUSY_LIMIT,
+  claimCertificate,
+  type DueAmphora,
+  dueCertificates,
+  endClaim,
+  type Wanted,
+} from "../store/certificates.ts";
 import type { Store } from "../store/database.ts";
-import { timestamp, updateRow } from "../store/rows.ts";
 
 const INTERVAL = 3000;
-/** A controller that took a certificate on and does not get it done has died (ms). */
-const BUSY_LIMIT = 60_000;
+/** Nothing is put on an amphora by who claimed it longer ago: a call and another take 9 s (ms). */
+const CLAIM_LIMIT = BUSY_LIMIT - 15_000;
 /** So many amphorae at a time. */
 const AT_ONCE = 8;
 /** Tries again after so long, doubled each time, up to the longest (ms). */
@@ -31,8 +37,6 @@ export interface CertificateWatchOptions {
   readonly formerFor?: number;
   readonly log: Logger;
 }
-
-type Due = Pick<Amphora, "id" | "lb_network_ip" | "loadbalancer_id">;
 
 /** Several controllers may look at a time: each certificate is renewed by one. */
 export class CertificateWatch {
@@ -71,11 +75,13 @@ export class CertificateWatch {
   async look(): Promise<void> {
     await this.#identify();
     this.#warn();
-    const due = await this.#due();
+    const { store, authorities, days } = this.#options;
     const now = Date.now();
+    const wanted = { stamp: authorities.stamp, halfLife: now + (days * DAY) / 2 };
+    const due = await dueCertificates(store, wanted);
     const ready = due.filter(({ id }) => (this.#pauses.get(id)?.until ?? 0) <= now);
     for (let i = 0; i < ready.length && !this.#stopped; i += AT_ONCE) {
-      await Promise.all(ready.slice(i, i + AT_ONCE).map((row) => this.#renew(row)));
+      await Promise.all(ready.slice(i, i + AT_ONCE).map((row) => this.#renew(row, wanted)));
     }
     await this.#goOn();
   }
@@ -89,32 +95,18 @@ export class CertificateWatch {
     this.#identityUntil = Date.now() + (CONTROLLER_DAYS * DAY) / 2;
   }
 
-  /** Those in use whose certificate is at half its life, or is not of the authorities that there are now. */
-  #due(): Promise<Due[]> {
-    const { store, authorities, days } = this.#options;
-    const half = timestamp(Date.now() + (days * DAY) / 2);
-    return store.db
-      .selectFrom("amphorae")
-      .select(["id", "lb_network_ip", "loadbalancer_id"])
-      .where("status", "=", "ALLOCATED")
-      .where("retiring", "=", false)
-      .where((eb) =>
-        eb.or([
-          eb("authorities", "is", null),
-          eb("authorities", "!=", authorities.stamp),
-          eb("cert_expiration", "is", null),
-          eb("cert_expiration", "<", half),
-        ]),
-      )
-      .where((eb) => eb.or([eb("cert_busy", "=", false), eb("cert_busy_since", "<", Date.now() - BUSY_LIMIT)]))
-      .execute();
-  }
-
   /** Never throws, unless the store does. */
-  async #renew(row: Due): Promise<void> {
+  async #renew(row: DueAmphora, wanted: Wanted): Promise<void> {
     const { store, authorities, client, days, log } = this.#options;
-    if (!(await this.#take(row.id))) return;
-    const { stamp } = authorities;
+    const began = performance.now();
+    const since = await claimCertificate(store, row.id, wanted);
+    if (since === null) return;
+    await authorities.refresh();
+    // a process that was stopped finds out here: it must not take an amphora back to what others have gone on from
+    if (authorities.stamp !== wanted.stamp || performance.now() - began > CLAIM_LIMIT) {
+      await endClaim(store, row.id, since, null);
+      return;
+    }
     const identity = await authorities.issueAmphora(row.id, days);
     const about = { amphora: row.id, loadbalancer: row.loadbalancer_id };
     try {
@@ -124,29 +116,16 @@ export class CertificateWatch {
         await client.takeBack(addressOf(row), identity.bundle);
       });
     } catch (error) {
-      await updateRow(store.db, amphora, row.id, { cert_busy: false });
+      await endClaim(store, row.id, since, null);
       const length = Math.min((this.#pauses.get(row.id)?.length ?? FIRST_PAUSE / 2) * 2, LONGEST_PAUSE);
       this.#pauses.set(row.id, { until: Date.now() + length, length });
       log.warn({ ...about, err: error }, "renewing its certificate failed");
       return;
     }
     this.#pauses.delete(row.id);
-    const cert_expiration = timestamp(identity.expires.getTime());
-    await updateRow(store.db, amphora, row.id, { cert_busy: false, cert_expiration, authorities: stamp });
-    log.info({ ...about, cert_expiration }, "certificate renewed");
-  }
-
-  /** @returns whether it is this controller that renews it */
-  async #take(id: string): Promise<boolean> {
-    const now = Date.now();
-    const { numUpdatedRows } = await this.#options.store.db
-      .updateTable("amphorae")
-      .set({ cert_busy: true, cert_busy_since: now })
-      .where("id", "=", id)
-      .where("status", "=", "ALLOCATED")
-      .where((eb) => eb.or([eb("cert_busy", "=", false), eb("cert_busy_since", "<", now - BUSY_LIMIT)]))
-      .executeTakeFirstOrThrow();
-    return numUpdatedRows > 0n;
+    const { expires } = identity;
+    const held = await endClaim(store, row.id, since, { stamp: wanted.stamp, expires });
+    log.info({ ...about, expires: expires.toISOString(), held }, "certificate renewed");
   }
 
   /** When every amphora has what the present step asks for, the next one begins. */

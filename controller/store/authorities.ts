@@ -39,11 +39,13 @@ export function keepNext(store: Store, id: string, row: Pick<AuthorityRow, "cert
   return store.transaction(async (trx) => {
     const rows = await lockAll(store, trx);
     if (rows.length !== 1) return false;
-    await trx
+    // two may have seen no other: a lock on rows keeps no new one out, but there is one in each state
+    const { numInsertedOrUpdatedRows } = await trx
       .insertInto("authorities")
       .values({ ...row, id, state: "next", since: Date.now() })
-      .execute();
-    return true;
+      .onConflict((conflict) => conflict.column("state").doNothing())
+      .executeTakeFirstOrThrow();
+    return (numInsertedOrUpdatedRows ?? 0n) > 0n;
   });
 }
 

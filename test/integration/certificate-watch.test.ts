@@ -13,6 +13,8 @@ import { type Amphora, amphora } from "../../controller/model/amphora.ts";
 import { loadBalancer } from "../../controller/model/load-balancer.ts";
 import { CertificateWatch } from "../../controller/reconcile/certificates.ts";
 import { KEY_BYTES, Vault } from "../../controller/secrets/vault.ts";
+import { listAuthorities, promoteNext } from "../../controller/store/authorities.ts";
+import { claimCertificate, dueCertificates, endClaim } from "../../controller/store/certificates.ts";
 import { findRow, timestamp, updateRow } from "../../controller/store/rows.ts";
 import { startAgent } from "../support/agent.ts";
 import { databases, SQLITE, type TestDatabase } from "../support/postgres.ts";
@@ -29,6 +31,47 @@ for (const database of databases(t)) {
     const { store, vault } = await scene(t, database, false);
     const both = await Promise.all([Authorities.open(store, vault), Authorities.open(store, vault)]);
     t.equal(new Set(both.map(({ trusted }) => trusted)).size, 1);
+  });
+
+  t.test(`${database.name}: of several that replace the authority at once, one does`, async (t) => {
+    const store = await database.open(t);
+    const vault = new Vault(randomBytes(KEY_BYTES));
+    await Authorities.open(store, vault);
+    const done = await Promise.all([1, 2, 3].map(() => replaceAuthority(store, vault)));
+    t.strictSame(done.sort(), [false, false, true]);
+    t.equal((await listAuthorities(store.db)).length, 2);
+  });
+
+  t.test(`${database.name}: what is due is one controller's, until it is done or its time is over`, async (t) => {
+    const store = await database.open(t);
+    const stamp = "what holds";
+    const add = async (values: Partial<Amphora>) => {
+      const lb = aLoadBalancer();
+      const row = anAmphora(lb, values);
+      await insertAll(store, loadBalancer, lb);
+      await insertAll(store, amphora, row);
+      return row.id;
+    };
+    const id = await add({});
+    const soon = await add({ authorities: stamp, cert_expiration: timestamp(Date.now() + DAY) });
+    const fresh = await add({ authorities: stamp, cert_expiration: timestamp(Date.now() + 20 * DAY) });
+    for (const values of [{ retiring: true }, { suspected_at: 1 }, { status: "ERROR" }] as const) await add(values);
+    const wanted = { stamp, halfLife: Date.now() + 15 * DAY };
+    const due = async () => (await dueCertificates(store, wanted)).map((row) => row.id).sort();
+    t.strictSame(await due(), [id, soon].sort(), "silent ones and those that go are left alone");
+    t.equal(await claimCertificate(store, fresh, wanted), null);
+    const claims = await Promise.all([1, 2, 3].map(() => claimCertificate(store, id, wanted)));
+    const [since = 0, ...more] = claims.filter((claim) => claim !== null);
+    t.strictSame(more, [], "of three, one has it");
+    const expires = new Date(Date.now() + DAYS * DAY);
+    t.ok(await endClaim(store, id, since, { stamp, expires }));
+    t.equal(await claimCertificate(store, id, wanted), null, "who saw it due before does not do it again");
+
+    const lost = (await claimCertificate(store, soon, wanted)) ?? 0;
+    await updateRow(store.db, amphora, soon, { cert_busy_since: lost - 100_000 });
+    t.not(await claimCertificate(store, soon, wanted), null, "whoever had it is taken to be dead");
+    t.notOk(await endClaim(store, soon, lost - 1, { stamp, expires }), "it is not");
+    t.match(await findRow(store.db, amphora, soon), { authorities: null, cert_busy: true }, "it is done once more");
   });
 
   t.test(`${database.name}: a certificate is renewed at half its life, by one of several controllers`, async (t) => {
@@ -87,6 +130,44 @@ t.test("what can't be reached is left alone for a while, and is not busy meanwhi
   t.equal((await row()).cert_busy, false);
   await watch.look();
   t.equal(put.length, 1);
+});
+
+t.test("a controller that was stopped does not take an amphora back to a former step", async (t) => {
+  const { controller, store, vault, row, put } = await scene(t, SQLITE);
+  const { watch, authorities } = await controller();
+  const refresh = authorities.refresh.bind(authorities);
+  let times = 0;
+  // the authority is replaced after it has looked, and has claimed what it found due
+  authorities.refresh = async () => {
+    if (++times === 2) await replaceAuthority(store, vault);
+    return refresh();
+  };
+  await watch.look();
+  t.strictSame(put, []);
+  t.match(await row(), { cert_busy: false, authorities: null });
+  await watch.look();
+  t.match(await row(), { authorities: authorities.stamp });
+});
+
+t.test("what is issued while authorities are read again is of the step that its stamp names", async (t) => {
+  const store = await SQLITE.open(t);
+  const vault = new Vault(randomBytes(KEY_BYTES));
+  const authorities = await Authorities.open(store, vault);
+  await replaceAuthority(store, vault);
+  await authorities.refresh();
+  await promoteNext(store);
+  const before = authorities.stamp;
+  const during: string[] = [];
+  const from = Authority.from.bind(Authority);
+  t.intercept(Authority, "from", {
+    value: (text: Parameters<typeof from>[0]) => {
+      during.push(authorities.stamp);
+      return from(text);
+    },
+  });
+  t.equal(await authorities.refresh(), true);
+  t.strictSame(during, [before]);
+  t.not(authorities.stamp, before);
 });
 
 t.test("those that are about to go keep what they have", async (t) => {

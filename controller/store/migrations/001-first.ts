@@ -267,7 +267,7 @@ export async function first(db: Kysely<AnyTables>, dialect: Dialect): Promise<vo
     .addColumn("id", "text", (column) => column.primaryKey())
     .addColumn("certificate", "text", (column) => column.notNull())
     .addColumn("key", "text", (column) => column.notNull())
-    .addColumn("state", "text", (column) => column.notNull())
+    .addColumn("state", "text", (column) => column.notNull().unique())
     .addColumn("since", "bigint", (column) => column.notNull())
     .execute();
 
