@@ -1,5 +1,5 @@
 /** Figures of repeated measurements, printed alike everywhere. */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
 
 /** @param times in ms */
 export function print(what: string, times: readonly number[]): void {
@@ -60,16 +60,25 @@ export function printRate(
 /** Clock ticks in a second (getconf CLK_TCK). */
 const TICKS = 100;
 
-/** CPU time that a process, and all those whose command begins with a word, have used so far, ms. */
+/**
+ * CPU time that a process, and all those of a name in this network, have used so far, ms; what those have started and
+ * has ended is counted too.
+ */
 export async function cpuOf(pid: number, also: string | null): Promise<number> {
   const ids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const network = await readlink("/proc/self/ns/net");
   const used = await Promise.all(
     ids.map(async (id) => {
       const stat = await readFile(`/proc/${id}/stat`, "utf8").catch(() => "");
       const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"));
       if (Number(id) !== pid && name !== also) return 0;
-      const rest = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      return Number(rest[11] ?? 0) + Number(rest[12] ?? 0);
+      if ((await readlink(`/proc/${id}/ns/net`).catch(() => "")) !== network) return 0;
+      // utime, stime, and the same of children that have been waited for: proc_pid_stat(5)
+      const times = stat
+        .slice(stat.lastIndexOf(")") + 2)
+        .split(" ")
+        .slice(11, name === also ? 15 : 13);
+      return times.reduce((sum, each) => sum + Number(each), 0);
     }),
   );
   return (used.reduce((sum, each) => sum + each, 0) / TICKS) * 1000;
