@@ -11,6 +11,8 @@ import type { Settling } from "../store/settling.ts";
 /** Another process may have put the work there: looked for at least so often (ms). */
 const POLL = 1000;
 const MOST_AT_ONCE = 100;
+/** One after another is slower than the API takes changes: with a hundred of them waiting the last waits for seconds. */
+const SIDE_BY_SIDE = 4;
 
 export interface AcknowledgerOptions {
   readonly store: Store;
@@ -63,7 +65,9 @@ export class Acknowledger {
     const { store } = this.#options;
     for (;;) {
       const rows = await claim(store, this.#owner, MOST_AT_ONCE);
-      for (const row of rows) await this.#one(row);
+      for (let i = 0; i < rows.length; i += SIDE_BY_SIDE) {
+        await Promise.all(rows.slice(i, i + SIDE_BY_SIDE).map((row) => this.#one(row)));
+      }
       if (rows.length === 0 && !(await workLeft(store))) return;
     }
   }
