@@ -120,7 +120,8 @@ t.test("one that was away, and hears from no controller, serves after a while", 
   }
   await group.agents[0]?.start();
   await eventually("it waits", async () => (await group.state(0)) === "WAITING");
-  t.strictSame(await group.holders(), []);
+  // the other is off: what its interface still has is nobody's
+  t.notOk((await group.holders()).includes(0));
   await eventually("it serves", () => reach());
 });
 

@@ -1,10 +1,10 @@
 /** The image for x86_64: what is in it, and at work. */
 import { readFile, stat } from "node:fs/promises";
 import t from "tap";
-import { sha256 } from "../../images/build.ts";
-import { checkImage } from "../../images/check/check.ts";
-import { imageOf } from "../../images/manifest.ts";
-import { imageUnderTest } from "../support/images.ts";
+import { sha256 } from "../../../images/build.ts";
+import { checkImage } from "../../../images/check/check.ts";
+import { imageOf } from "../../../images/manifest.ts";
+import { imageUnderTest } from "../../support/images.ts";
 
 t.test("the manifest is of this image, and names what an amphora needs and nothing else", async (t) => {
   const file = await imageUnderTest("x86_64");
