@@ -2,7 +2,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import writeFileAtomic from "write-file-atomic";
-import { agentName, type CertificateBundle, certificateBundle } from "./protocol.ts";
+import { agentName, type CertificateBundle, certificateBundle, certificatesIn } from "./protocol.ts";
 
 /** A certificate bundle that can't serve this agent; the message says why. */
 export class IdentityError extends Error {
@@ -64,7 +64,7 @@ export function checkIdentity(
   }
   const bundle = parsed.data;
   const certificate = read("certificate", () => new X509Certificate(bundle.certificate));
-  const authorities = read("ca", () => certificatesOf(bundle.ca));
+  const authorities = read("ca", () => certificatesIn(bundle.ca));
   const key = read("key", () => createPrivateKey(bundle.key));
   // what is inside a certificate is decoded only when it is used
   const isPair = read("certificate", () => certificate.checkPrivateKey(key));
@@ -75,12 +75,6 @@ export function checkIdentity(
     throw new IdentityError(`certificate: does not name ${agentName(amphoraId)}`);
   }
   return { bundle, certificate };
-}
-
-/** @throws {Error} when a block is no certificate, or there is none */
-function certificatesOf(text: string): X509Certificate[] {
-  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [text];
-  return blocks.map((block) => new X509Certificate(block));
 }
 
 function read<T>(field: string, parse: () => T): T {

@@ -1,5 +1,5 @@
 /** What controller and agent say to each other besides the spec. */
-import { createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
+import { createHmac, type KeyObject, timingSafeEqual, X509Certificate } from "node:crypto";
 import { isIPv6 } from "node:net";
 import { z } from "zod";
 import { ipAddress, port } from "../templates/fields.ts";
@@ -108,6 +108,12 @@ export const certificateBundle = z.strictObject({
   ca: z.string().min(1).max(65_536),
 });
 export type CertificateBundle = z.output<typeof certificateBundle>;
+
+/** The certificates in a text of PEM blocks. @throws {Error} when a block is no certificate, or there is none */
+export function certificatesIn(text: string): X509Certificate[] {
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [text];
+  return blocks.map((block) => new X509Certificate(block));
+}
 
 /** Most controllers that an agent reports to. */
 const MOST_CONTROLLERS = 16;

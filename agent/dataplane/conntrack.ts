@@ -12,7 +12,14 @@ import { CommandError, runInside, wordsInside } from "./inside.ts";
 const DUMP_LIMIT = 120_000;
 const FORMAT = ["-o", "extended,ktimestamp,id"];
 /** What is read depends neither on the agent's language nor on its time zone. */
-const ENVIRONMENT = { LC_ALL: "C", TZ: "UTC" };
+/** How the command is run: what it says is read as it comes. */
+const STREAMED = {
+  env: { LC_ALL: "C", TZ: "UTC" },
+  buffer: false,
+  reject: false,
+  stdin: "ignore",
+  stderr: "ignore",
+} as const;
 
 export interface Wanted {
   readonly mark: number;
@@ -33,14 +40,7 @@ export async function* entries(namespace: string, { mark, family, words }: Wante
     ...words,
     ...FORMAT,
   ]);
-  const command = execa(file, args, {
-    env: ENVIRONMENT,
-    buffer: false,
-    reject: false,
-    stdin: "ignore",
-    stderr: "ignore",
-    timeout: DUMP_LIMIT,
-  });
+  const command = execa(file, args, { ...STREAMED, timeout: DUMP_LIMIT });
   try {
     for await (const batch of batchesOf(command.stdout)) yield batch;
     const result = await command;
@@ -73,14 +73,7 @@ export async function* endings(namespace: string, signal: AbortSignal): AsyncGen
     ...["-E", "-e", "DESTROY", "--buffer-size", String(EVENT_BUFFER)],
     ...FORMAT,
   ]);
-  const command = execa(file, args, {
-    env: ENVIRONMENT,
-    buffer: false,
-    reject: false,
-    stdin: "ignore",
-    stderr: "ignore",
-    cancelSignal: signal,
-  });
+  const command = execa(file, args, { ...STREAMED, cancelSignal: signal });
   try {
     yield* batchesOf(command.stdout);
   } finally {

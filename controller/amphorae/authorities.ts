@@ -1,7 +1,7 @@
 /** The authorities of the deployment as this controller knows them, their keys opened: who signs, and who is trusted. */
 import { createHash } from "node:crypto";
 import type { Vault } from "../secrets/vault.ts";
-import { type AuthorityRow, authorityId, keepFirst, keepNext, listAuthorities } from "../store/authorities.ts";
+import { type AuthorityRow, keepFirst, keepNext, listAuthorities } from "../store/authorities.ts";
 import type { Store } from "../store/database.ts";
 import { Authority, type AuthorityText, type Identity } from "./authority.ts";
 
@@ -77,7 +77,7 @@ export class Authorities {
 
 /** Begins to replace the authority; running controllers go on from there. @returns false: that is under way already */
 export async function replaceAuthority(store: Store, vault: Vault): Promise<boolean> {
-  return keepNext(store, authorityId(), seal(vault, await (await Authority.make()).text()));
+  return keepNext(store, seal(vault, await (await Authority.make()).text()));
 }
 
 function trustedOf(rows: readonly AuthorityRow[]): string {

@@ -1,7 +1,6 @@
 /** Connections to agents whose certificate has expired, when nothing else is wrong with it. */
-import { X509Certificate } from "node:crypto";
 import { connect, type TLSSocket } from "node:tls";
-import { AGENT_PORT, agentName, type CertificateBundle } from "../../agent/protocol.ts";
+import { AGENT_PORT, agentName, type CertificateBundle, certificatesIn } from "../../agent/protocol.ts";
 
 /** The agent could not be reached, or not understood, in time: worth another try. */
 export class UnreachableError extends Error {
@@ -58,9 +57,7 @@ function faultOf(socket: TLSSocket, name: string, ca: string): string | null {
   }
   const shown = socket.getPeerX509Certificate();
   if (shown === undefined) return "it shows no certificate";
-  const authorities = ca.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  const isOurs = authorities
-    .map((block) => new X509Certificate(block))
+  const isOurs = certificatesIn(ca)
     // the age that is let pass is the certificate's alone
     .filter(({ validToDate }) => validToDate.getTime() > Date.now())
     .some((each) => shown.checkIssued(each) && shown.verify(each.publicKey));

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { countersOf, type Heartbeat } from "../../agent/protocol.ts";
 import { type AgentClient, addressOf } from "../amphorae/client.ts";
 import { amphora } from "../model/amphora.ts";
+import { Rounds } from "../rounds.ts";
 import type { Store } from "../store/database.ts";
 import { findRow } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
@@ -48,8 +49,7 @@ export class Health {
   /** whether so few heartbeats are lost that silence means something */
   #hears = true;
   #expectedAt = 0;
-  #timer: NodeJS.Timeout | null = null;
-  #round: Promise<void> | null = null;
+  readonly #rounds = new Rounds(ROUND_INTERVAL, () => this.#oneRound());
 
   constructor(options: HealthOptions) {
     this.#options = options;
@@ -69,17 +69,12 @@ export class Health {
   async start(): Promise<void> {
     await this.#expect();
     this.#hearing.start();
-    this.#timer = setInterval(() => {
-      this.#round ??= this.#oneRound().finally(() => {
-        this.#round = null;
-      });
-    }, ROUND_INTERVAL);
+    this.#rounds.start();
   }
 
   async stop(): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer);
     this.#hearing.stop();
-    await this.#round;
+    await this.#rounds.stop();
   }
 
   get silence(): SilenceState {

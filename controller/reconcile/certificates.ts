@@ -2,8 +2,10 @@
 import type { Logger } from "pino";
 import type { Authorities } from "../amphorae/authorities.ts";
 import { type AgentClient, addressOf, ExpiredError } from "../amphorae/client.ts";
+import { Rounds } from "../rounds.ts";
 import { dropFormer, promoteNext } from "../store/authorities.ts";
 import {
+  allHave,
   BUSY_LIMIT,
   claimCertificate,
   type DueAmphora,
@@ -43,32 +45,29 @@ export class CertificateWatch {
   readonly #options: CertificateWatchOptions;
   /** until when nothing is tried, and how long the last pause was */
   readonly #pauses = new Map<string, { until: number; length: number }>();
-  #timer: NodeJS.Timeout | null = null;
-  #looking: Promise<void> | null = null;
+  readonly #rounds: Rounds;
   #stopped = false;
   #identityUntil = 0;
   #warnedOn = 0;
 
   constructor(options: CertificateWatchOptions) {
     this.#options = options;
+    this.#rounds = new Rounds(INTERVAL, async () => {
+      await this.look().catch((error: unknown) =>
+        options.log.warn({ err: error }, "looking after certificates failed"),
+      );
+    });
   }
 
   /** Looks once, so that agents can be spoken to, and then again and again. */
   async start(): Promise<void> {
     await this.#identify();
-    this.#timer = setInterval(() => {
-      this.#looking ??= this.look()
-        .catch((error: unknown) => this.#options.log.warn({ err: error }, "looking after certificates failed"))
-        .finally(() => {
-          this.#looking = null;
-        });
-    }, INTERVAL);
+    this.#rounds.start();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    if (this.#timer !== null) clearInterval(this.#timer);
-    await this.#looking;
+    await this.#rounds.stop();
   }
 
   /** Renews what is due, and goes a step on in replacing the authority. @throws what the store throws */
@@ -134,14 +133,7 @@ export class CertificateWatch {
     const next = authorities.rows.find(({ state }) => state === "next");
     const former = authorities.rows.find(({ state }) => state === "former");
     if (next === undefined && former === undefined) return;
-    const { count } = await store.db
-      .selectFrom("amphorae")
-      .select(({ fn }) => fn.countAll<number>().as("count"))
-      .where("status", "in", ["ALLOCATED", "BOOTING"])
-      .where("retiring", "=", false)
-      .where((eb) => eb.or([eb("authorities", "is", null), eb("authorities", "!=", authorities.stamp)]))
-      .executeTakeFirstOrThrow();
-    if (Number(count) > 0) return;
+    if (!(await allHave(store, authorities.stamp))) return;
     if (next !== undefined) {
       if (await promoteNext(store)) log.warn("every amphora trusts the next authority: it signs from now on");
     } else if (former !== undefined && former.since < Date.now() - formerFor) {

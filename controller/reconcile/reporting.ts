@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Reporting } from "../../agent/protocol.ts";
 import { type AgentClient, addressOf } from "../amphorae/client.ts";
 import { amphora } from "../model/amphora.ts";
+import { Rounds } from "../rounds.ts";
 import { listControllers } from "../store/controllers.ts";
 import type { Store } from "../store/database.ts";
 import { updateRow } from "../store/rows.ts";
@@ -26,28 +27,25 @@ export class UnheardError extends Error {
 /** Several controllers may do so at a time: they tell the same. */
 export class ReportingWatch {
   readonly #options: ReportingOptions;
-  #timer: NodeJS.Timeout | null = null;
-  #telling: Promise<void> | null = null;
+  readonly #rounds: Rounds;
   #stopped = false;
 
   constructor(options: ReportingOptions) {
     this.#options = options;
+    this.#rounds = new Rounds(INTERVAL, async () => {
+      await this.tell().catch((error: unknown) =>
+        options.log.warn({ err: error }, "telling where heartbeats go failed"),
+      );
+    });
   }
 
   start(): void {
-    this.#timer = setInterval(() => {
-      this.#telling ??= this.tell()
-        .catch((error: unknown) => this.#options.log.warn({ err: error }, "telling where heartbeats go failed"))
-        .finally(() => {
-          this.#telling = null;
-        });
-    }, INTERVAL);
+    this.#rounds.start();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    if (this.#timer !== null) clearInterval(this.#timer);
-    await this.#telling;
+    await this.#rounds.stop();
   }
 
   /** What amphorae are to be told. @throws {UnheardError} */

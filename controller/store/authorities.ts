@@ -19,7 +19,7 @@ export interface AuthorityRow {
 }
 
 /** The id of the first one: of two controllers that begin at the same time only one makes it. */
-export const FIRST_AUTHORITY = "00000000-0000-0000-0000-000000000001";
+const FIRST_AUTHORITY = "00000000-0000-0000-0000-000000000001";
 
 export function listAuthorities(db: Store["db"] | Trx): Promise<AuthorityRow[]> {
   return db.selectFrom("authorities").selectAll().orderBy("id").execute();
@@ -35,22 +35,18 @@ export async function keepFirst(store: Store, row: Pick<AuthorityRow, "certifica
 }
 
 /** Writes the next one down. @returns false: a replacement is under way already */
-export function keepNext(store: Store, id: string, row: Pick<AuthorityRow, "certificate" | "key">): Promise<boolean> {
+export function keepNext(store: Store, row: Pick<AuthorityRow, "certificate" | "key">): Promise<boolean> {
   return store.transaction(async (trx) => {
     const rows = await lockAll(store, trx);
     if (rows.length !== 1) return false;
     // two may have seen no other: a lock on rows keeps no new one out, but there is one in each state
     const { numInsertedOrUpdatedRows } = await trx
       .insertInto("authorities")
-      .values({ ...row, id, state: "next", since: Date.now() })
+      .values({ ...row, id: randomUUID(), state: "next", since: Date.now() })
       .onConflict((conflict) => conflict.column("state").doNothing())
       .executeTakeFirstOrThrow();
     return (numInsertedOrUpdatedRows ?? 0n) > 0n;
   });
-}
-
-export function authorityId(): string {
-  return randomUUID();
 }
 
 /** The next one signs from now on. @returns false: there is none, or it has been done */

@@ -1,7 +1,9 @@
 /** Which amphorae are to be given another certificate, and who gives it: a claim in the amphora's row, for a while. */
+import type { ExpressionBuilder } from "kysely";
 import type { Amphora } from "../model/amphora.ts";
 import type { Store } from "./database.ts";
 import { timestamp } from "./rows.ts";
+import type { Tables } from "./tables.ts";
 
 /** A controller that took a certificate on and does not get it done has died (ms). */
 export const BUSY_LIMIT = 60_000;
@@ -21,6 +23,19 @@ export function dueCertificates(store: Store, wanted: Wanted): Promise<DueAmphor
   return due(store, wanted).select(["id", "lb_network_ip", "loadbalancer_id"]).orderBy("cert_expiration").execute();
 }
 
+/** Whether every amphora that serves, or is about to, has what these authorities ask for. */
+export async function allHave(store: Store, stamp: string): Promise<boolean> {
+  const one = await store.db
+    .selectFrom("amphorae")
+    .select("id")
+    .where("status", "in", ["ALLOCATED", "BOOTING"])
+    .where("retiring", "=", false)
+    .where((eb) => lacksAuthorities(eb, stamp))
+    .limit(1)
+    .executeTakeFirst();
+  return one === undefined;
+}
+
 /** Claims one that is due still. @returns since when, which tells the claim from others; null: it is not to be had */
 export async function claimCertificate(store: Store, id: string, wanted: Wanted): Promise<number | null> {
   const now = Date.now();
@@ -30,15 +45,8 @@ export async function claimCertificate(store: Store, id: string, wanted: Wanted)
     .set({ cert_busy: true, cert_busy_since: now })
     .where("id", "in", free)
     // asked of the row itself too: of two that wait for it, the second sees what the first has made of it
-    .where((eb) => eb.or([eb("cert_busy", "=", false), eb("cert_busy_since", "<", now - BUSY_LIMIT)]))
-    .where((eb) =>
-      eb.or([
-        eb("authorities", "is", null),
-        eb("authorities", "!=", wanted.stamp),
-        eb("cert_expiration", "is", null),
-        eb("cert_expiration", "<", timestamp(wanted.halfLife)),
-      ]),
-    )
+    .where(isFree)
+    .where(lacks(wanted))
     .executeTakeFirstOrThrow();
   return numUpdatedRows > 0n ? now : null;
 }
@@ -66,19 +74,31 @@ export async function endClaim(
   return false;
 }
 
-function due(store: Store, { stamp, halfLife }: Wanted) {
+function due(store: Store, wanted: Wanted) {
   return store.db
     .selectFrom("amphorae")
     .where("status", "=", "ALLOCATED")
     .where("retiring", "=", false)
     .where("suspected_at", "is", null)
-    .where((eb) =>
-      eb.or([
-        eb("authorities", "is", null),
-        eb("authorities", "!=", stamp),
-        eb("cert_expiration", "is", null),
-        eb("cert_expiration", "<", timestamp(halfLife)),
-      ]),
-    )
-    .where((eb) => eb.or([eb("cert_busy", "=", false), eb("cert_busy_since", "<", Date.now() - BUSY_LIMIT)]));
+    .where(lacks(wanted))
+    .where(isFree);
+}
+
+type Amphorae = ExpressionBuilder<Tables, "amphorae">;
+
+function isFree(eb: Amphorae) {
+  return eb.or([eb("cert_busy", "=", false), eb("cert_busy_since", "<", Date.now() - BUSY_LIMIT)]);
+}
+
+function lacks({ stamp, halfLife }: Wanted) {
+  return (eb: Amphorae) =>
+    eb.or([
+      lacksAuthorities(eb, stamp),
+      eb("cert_expiration", "is", null),
+      eb("cert_expiration", "<", timestamp(halfLife)),
+    ]);
+}
+
+function lacksAuthorities(eb: Amphorae, stamp: string) {
+  return eb.or([eb("authorities", "is", null), eb("authorities", "!=", stamp)]);
 }

@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { Agent, request } from "node:http";
 import { Deployment, LBAAS } from "../support/deployment.ts";
 import { databases } from "../support/postgres.ts";
+import { withScope } from "../support/scope.ts";
 import { cpuOf, printRate } from "./figures.ts";
 
 const SUBNET = randomUUID();
@@ -163,11 +164,5 @@ class Client {
 }
 
 for (const name of ["SQLite", "PostgreSQL"] as const) {
-  const cleanups: (() => unknown)[] = [];
-  const scope = { teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) };
-  try {
-    await run(name, scope);
-  } finally {
-    for (const cleanup of cleanups) await cleanup();
-  }
+  await withScope((scope) => run(name, scope));
 }

@@ -24,6 +24,7 @@ import { columnsOf, untyped } from "../../controller/store/rows.ts";
 import { Settling } from "../../controller/store/settling.ts";
 import { healthLimits } from "../support/health.ts";
 import { databases } from "../support/postgres.ts";
+import { withScope } from "../support/scope.ts";
 import { aListener, aLoadBalancer, aMember, anAmphora, aPool, insertAll } from "../support/tree.ts";
 import { print } from "./figures.ts";
 
@@ -274,11 +275,5 @@ function tell(sender: ChildProcess, order: Order, onNews: (news: News) => void):
 }
 
 for (const name of ["SQLite", "PostgreSQL"] as const) {
-  const cleanups: (() => unknown)[] = [];
-  const scope = { teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) };
-  try {
-    await run(name, scope);
-  } finally {
-    for (const cleanup of cleanups) await cleanup();
-  }
+  await withScope((scope) => run(name, scope));
 }
