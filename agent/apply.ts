@@ -166,7 +166,7 @@ export class Applier {
  */
 function sameNetwork({ running, next }: Change): boolean {
   if (running === null || running.spec.revision === next.spec.revision) return false;
-  const network = ({ spec: { interfaces, vips } }: Rendered) => ({ interfaces, vips });
+  const network = ({ spec: { interfaces, vips, standby } }: Rendered) => ({ interfaces, vips, standby });
   return isDeepStrictEqual(network(running), network(next));
 }
 

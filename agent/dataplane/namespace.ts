@@ -79,10 +79,10 @@ async function adopt(namespace: string, wanted: InterfaceSpec): Promise<boolean>
 }
 
 /**
- * The lines for `ip -batch` that turn what is into what the spec wants; none when it is so already. When links come up
- * the kernel announces every address to the neighbours (arp_notify, ndisc_notify), so that a VIP that moved here is found
- * at once. With VRRP, VIPs on the tenant's interfaces are keepalived's to add and remove; replicas have them on
- * the loopback interface besides, where nobody asks for them.
+ * The lines for `ip -batch` that turn what is into what the spec wants, and announce the VIPs of one that is alone. When
+ * links come up the kernel announces every address to the neighbours (arp_notify, ndisc_notify), so that a VIP that moved
+ * here is found at once. With VRRP, VIPs on the tenant's interfaces are keepalived's to add, announce and remove; replicas
+ * have them on the loopback interface besides, where nobody asks for them.
  */
 export function networkPlan(actual: readonly Link[], actualRoutes: readonly Route[], spec: AmphoraSpec): string[] {
   const plan = loopbackPlan(actual, spec);
@@ -90,7 +90,8 @@ export function networkPlan(actual: readonly Link[], actualRoutes: readonly Rout
     const now = actual.find((each) => each.ifname === wanted.name);
     const own = wanted.addresses.map(canonicalPrefix);
     const vips = spec.vips.filter((vip) => interfaceOf(vip, spec.interfaces) === wanted).map(hostPrefix);
-    const addresses = new Set(spec.vrrp === null ? [...own, ...vips] : own);
+    const holds = spec.vrrp === null && !spec.standby ? vips : [];
+    const addresses = new Set([...own, ...holds]);
     const present = globalAddresses(now);
     if (spec.vrrp !== null) for (const vip of vips) present.delete(vip);
     const up = now?.flags.includes("UP") ?? false;
@@ -100,8 +101,9 @@ export function networkPlan(actual: readonly Link[], actualRoutes: readonly Rout
     for (const each of missing) plan.push(addition(each, wanted.name, own.includes(each)));
     for (const each of present) if (!addresses.has(each)) plan.push(`address del ${each} dev ${wanted.name}`);
     if (!up) plan.push(`link set ${wanted.name} up`);
-    // to an interface that is up they come unannounced; the same hardware address once more has the kernel announce all
-    else if (missing.length > 0) plan.push(`link set ${wanted.name} address ${wanted.mac}`);
+    // to an interface that is up addresses come unannounced, and neighbours may have asked another one that had the VIP:
+    // the same hardware address once more has the kernel announce all
+    else if (missing.length > 0 || holds.length > 0) plan.push(`link set ${wanted.name} address ${wanted.mac}`);
 
     const wantedRoutes = new Map(wanted.routes.map((each) => [networkOf(each.destination), canonical(each.via)]));
     const presentRoutes = new Map<string, string>();

@@ -70,9 +70,9 @@ export class VrrpDaemon implements Daemon {
   }
 
   /** An amphora that was away must not hold the VIPs with what it knew then, while others know better. */
-  async #restrain({ vrrp: wanted }: AmphoraSpec, resumed: boolean, runs: boolean): Promise<void> {
+  async #restrain({ standby }: AmphoraSpec, resumed: boolean, runs: boolean): Promise<void> {
     const { vrrp, catchUpLimit, log } = this.#options;
-    if (wanted?.standby) return vrrp.restrain("STANDBY");
+    if (standby) return vrrp.restrain("STANDBY");
     if (!resumed) {
       this.stop();
       return vrrp.restrain(null);

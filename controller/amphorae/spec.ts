@@ -20,7 +20,7 @@ export interface Standing {
   readonly ports: readonly Port[];
   /** every amphora that serves, this one among them, each at its port on the VIP's subnet */
   readonly group: readonly GroupMember[];
-  /** whether it is to hold the VIPs no more: it is about to go */
+  /** whether it is not to hold the VIPs: it is about to go, or another that is has them still */
   readonly standby: boolean;
   readonly topology: Topology;
   /** what `tlsUsesOf` the tree lead to */
@@ -59,6 +59,7 @@ export function specOf(tree: Tree, standing: Standing): AmphoraSpecInput {
     amphora_id: amphora.id,
     loadbalancer_id: loadBalancer.id,
     role: amphora.role,
+    standby: standing.standby,
     vrrp: vrrpSpec(standing),
     replicas: replicasSpec(standing),
     admin_state_up: loadBalancer.admin_state_up,
@@ -87,12 +88,12 @@ function isWayOut(ports: readonly Port[], index: number): boolean {
   return ports.findIndex((each) => isV6(each) === isV6(ports[index])) === index;
 }
 
-function vrrpSpec({ amphora, group, advertIntervalMs, standby }: Standing): AmphoraSpecInput["vrrp"] {
+function vrrpSpec({ amphora, group, advertIntervalMs }: Standing): AmphoraSpecInput["vrrp"] {
   const { id, vrrp_id, vrrp_priority } = amphora;
   if (vrrp_id === null || vrrp_priority === null) return null;
   const others = group.filter((each) => each.amphora.id !== id);
   const peers = others.map((each) => ({ amphora_id: each.amphora.id, address: each.port.address }));
-  return { id: vrrp_id, priority: vrrp_priority, advert_interval_ms: advertIntervalMs, peers, standby };
+  return { id: vrrp_id, priority: vrrp_priority, advert_interval_ms: advertIntervalMs, peers };
 }
 
 /** One that is about to go has its own slot for itself until then; among the others it is its successor's. */

@@ -57,7 +57,12 @@ export async function bringAbout(steps: Steps, present: Wanted, lease: Lease): P
   const leaving: Placed[] = [];
   for (const row of plan.retire.filter(hasServed)) leaving.push({ row, ports: await amphorae.reserve(tree, row) });
   const situation = { tree, topology: blueprint.topology, tls, group: [...placed, ...leaving] };
-  const served = await serve(steps, situation, booted.done, leaving);
+  const byVrrp = [...placed, ...leaving].every(({ row }) => row.vrrp_id !== null);
+  // no hung amphora may hold up the one that replaces it
+  const listening = await serving.listening(leaving);
+  const served = byVrrp
+    ? await serve(steps, situation, booted.done, listening)
+    : await serveAll(steps, situation, booted.done, leaving.length > 0);
   const failures = [...booted.failures, ...served.failures];
   const decisive = failures.find(({ error }) => error instanceof RefusedError || error instanceof AheadError);
   if (decisive !== undefined) throw decisive.error;
@@ -73,51 +78,61 @@ export async function bringAbout(steps: Steps, present: Wanted, lease: Lease): P
   }
   if (leaving.length === 0) {
     await removeAll(amphorae, plan.retire, lease);
+    // one that was out of reach may have answered for the VIPs until now: the same spec once more has them announced
+    if (plan.retire.length > 0 && !byVrrp) await serveAll(steps, situation, served.done, false);
     return { loadBalancer, lag: null };
   }
 
-  // one that is alone has the VIPs already
-  const ready = served.done.flatMap(({ row }) => (row.vrrp_id === null ? [] : [row]));
-  if (ready.length > 0) await serving.awaitCandidate(ready, lease.signal);
+  const voters = served.done.flatMap(({ row }) => (row.vrrp_id === null ? [] : [row]));
+  if (byVrrp) await serving.awaitCandidate(voters, lease.signal);
   lease.check();
   const next = await amphorae.advance(loadBalancer);
   const after = { ...situation, tree: { ...asked, loadBalancer: next } };
-  await serving.tellLeaving(after, leaving, true);
-  if (ready.length > 0) await serving.awaitMaster(ready, lease.signal);
+  await serving.tellLeaving(after, listening, true);
+  const alone = { ...after, group: placed };
+  if (!byVrrp) for (const each of served.done) await serving.serve(alone, each);
+  if (voters.length > 0) await serving.awaitMaster(voters, lease.signal);
   await removeAll(amphorae, plan.retire, lease);
-  for (const each of served.done) await serving.serve({ ...after, group: placed }, each);
+  for (const each of served.done) await serving.serve(alone, each);
   return { loadBalancer: next, lag: null };
 }
 
 /** Whether it may hold the VIPs now, and is to give them up in good order. */
-function hasServed({ status, vrrp_id }: Amphora): boolean {
-  return status === "ALLOCATED" && vrrp_id !== null;
+function hasServed({ status }: Amphora): boolean {
+  return status === "ALLOCATED";
 }
 
 /** Those that serve hear of those that come before those hear of them: or one would take the VIPs, unaware of the others. */
 async function serve(
-  { serving }: Steps,
+  steps: Steps,
   situation: Situation,
   booted: readonly Placed[],
   leaving: readonly Placed[],
 ): Promise<Outcome<Placed>> {
-  const give = (some: readonly Placed[]) =>
-    all(
-      some,
-      ({ row }) => row,
-      async (each) => {
-        await serving.serve(situation, each);
-        return each;
-      },
-    );
-  const [old, fresh] = [booted.filter(({ row }) => isOld(row)), booted.filter(({ row }) => !isOld(row))];
-  const [first] = await Promise.all([give(old), serving.tellLeaving(situation, leaving, false)]);
-  const second = await give(fresh);
+  const [old, fresh] = [booted.filter(({ row }) => hasServed(row)), booted.filter(({ row }) => !hasServed(row))];
+  const [first] = await Promise.all([
+    serveAll(steps, situation, old, false),
+    steps.serving.tellLeaving(situation, leaving, false),
+  ]);
+  const second = await serveAll(steps, situation, fresh, false);
   return { done: [...first.done, ...second.done], failures: [...first.failures, ...second.failures] };
 }
 
-function isOld({ status }: Amphora): boolean {
-  return status === "ALLOCATED";
+/** @param occupied whether others have the VIPs still: no two may answer for them where no VRRP decides */
+function serveAll(
+  { serving }: Steps,
+  situation: Situation,
+  booted: readonly Placed[],
+  occupied: boolean,
+): Promise<Outcome<Placed>> {
+  return all(
+    booted,
+    ({ row }) => row,
+    async (each) => {
+      await serving.serve(situation, each, occupied && !hasServed(each.row));
+      return each;
+    },
+  );
 }
 
 async function removeAll(amphorae: Amphorae, rows: readonly Amphora[], lease: Lease): Promise<void> {

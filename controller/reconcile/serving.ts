@@ -72,7 +72,8 @@ export class Serving {
       throw new AheadError(row.id, (await client.info(addressOf(row))).revision);
     });
     log.info({ loadbalancer: tree.loadBalancer.id, amphora: row.id, ...answer }, "spec in force");
-    if (row.retiring) return;
+    // with the VIPs it begins to serve
+    if (row.retiring || standby) return;
     const [first] = ports;
     const patch: Partial<Amphora> = {
       status: "ALLOCATED",
@@ -82,6 +83,12 @@ export class Serving {
     };
     const news = row.status !== "ALLOCATED" || row.vrrp_ip !== patch.vrrp_ip;
     await updateRow(store.db, amphora, row.id, news ? { ...patch, updated_at: timestamp() } : patch);
+  }
+
+  /** Those of them whose agents answer. */
+  async listening(placed: readonly Placed[]): Promise<Placed[]> {
+    const infos = await Promise.allSettled(placed.map(({ row }) => this.#options.client.info(addressOf(row))));
+    return placed.filter((_, i) => infos[i]?.status === "fulfilled");
   }
 
   /**

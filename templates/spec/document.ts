@@ -12,7 +12,11 @@ export const document = z.strictObject({
   amphora_id: uuid,
   loadbalancer_id: uuid,
   role: z.enum(ROLES).describe("STANDALONE: alone; else who begins as VRRP's master"),
-  vrrp: vrrp.nullable().default(null).describe("null: alone, the VIPs are always here"),
+  standby: z
+    .boolean()
+    .default(false)
+    .describe("true: ready to serve, but without the VIPs: another amphora has them, or is about to take them"),
+  vrrp: vrrp.nullable().default(null).describe("null: alone, the VIPs are always here unless it stands by"),
   replicas: replicas.nullable().default(null).describe("null: whoever holds the VIPs serves them alone"),
   admin_state_up: z.boolean().default(true).describe("false: nothing listens"),
   interfaces: z.array(networkInterface).default([]),

@@ -13,10 +13,6 @@ export const vrrp = z.strictObject({
     .array(z.strictObject({ amphora_id: uuid, address: ipAddress }))
     .min(1)
     .describe("the other amphorae, at their own addresses on the first VIP's subnet"),
-  standby: z
-    .boolean()
-    .default(false)
-    .describe("true: on its way out, gives the VIPs to another one and takes them no more"),
 });
 
 /** ACTIVE_ACTIVE: whoever holds the VIPs spreads their flows over all of them. */

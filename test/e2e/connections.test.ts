@@ -1,5 +1,4 @@
 /** Connections seen through the controller: of every amphora, by every filter, page by page, and when one is silent. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
 import t from "tap";
@@ -126,8 +125,7 @@ t.test("an operator sees who is connected to whom, and which amphora says nothin
   t.equal(rows.length, 2);
   const serving = whole.found[0]?.amphora_id;
   const other = String(rows.find(({ id }) => id !== serving)?.id);
-  const settings = JSON.parse(await readFile(join(deployment.dataDir, "amphorae", other, "agent.json"), "utf8"));
-  const { pid } = JSON.parse(await readFile(join(settings.run_dir, "agent.pid"), "utf8"));
+  const pid = await deployment.agentPid(other);
   process.kill(pid, "SIGSTOP");
   const half = await ask().finally(() => process.kill(pid, "SIGCONT"));
   t.equal(half.found.length, 5, "what the other one knows is there");

@@ -24,10 +24,8 @@ t.test("50 weight changes, 20 listener changes and a killed agent fail no reques
   const amphora = (await deployment.call("GET", "/v2.0/octavia/amphorae")).body.amphorae?.[0] as unknown as {
     id: string;
   };
-  const settings = JSON.parse(await readFile(join(deployment.dataDir, "amphorae", amphora.id, "agent.json"), "utf8"));
-  const haproxy = async () =>
-    parseProcesses(await askHaproxy(join(settings.run_dir, "haproxy-master.sock"), "show proc"));
-  const agentPid = async () => JSON.parse(await readFile(join(settings.run_dir, "agent.pid"), "utf8")).pid as number;
+  const runDir = await deployment.runDir(amphora.id);
+  const haproxy = async () => parseProcesses(await askHaproxy(join(runDir, "haproxy-master.sock"), "show proc"));
   const load = Load.start(`http://${site.vip}/`, 120);
 
   const first = await haproxy();
@@ -49,9 +47,9 @@ t.test("50 weight changes, 20 listener changes and a killed agent fail no reques
   t.equal(reloaded.reloads - first.reloads, 20, "each listener change is one reload");
   t.equal(reloaded.master, first.master, "of the same master");
 
-  const before = await agentPid();
+  const before = await deployment.agentPid(amphora.id);
   process.kill(before, "SIGKILL");
-  await until("the agent is back", async () => (await agentPid()) !== before);
+  await until("the agent is back", async () => (await deployment.agentPid(amphora.id)) !== before);
   const revision = await runningRevision(deployment, amphora.id);
   t.same(await haproxy(), reloaded, "HAProxy does not notice");
   await deployment.change("PUT", `${LBAAS}/listeners/${site.listener}`, { listener: { name: "changed" } });

@@ -122,7 +122,21 @@ t.test("ACTIVE_ACTIVE: replicas come and go with the flavor", async (t) => {
     (await amphorae(made)).map(({ role }) => role),
     ["STANDALONE"],
   );
-  await serving(site);
+  t.ok(await isServing(site), "the one serves at once");
+
+  const stop = asking(site);
+  await deployment.change("PUT", `${LBAAS}/loadbalancers/${site.id}/failover`);
+  await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
+  const [second] = await amphorae(made);
+  t.ok(await isServing(site), "its successor serves at once");
+  process.kill(await deployment.agentPid(String(second?.id)), "SIGSTOP");
+  await deployment.change("PUT", `/v2.0/octavia/amphorae/${second?.id}/failover`);
+  await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
+  t.not((await amphorae(made))[0]?.id, second?.id, "one that hangs is replaced");
+  t.ok(await isServing(site), "who replaces one that hangs serves at once");
+  const { asked, failed } = await stop();
+  // what is asked while the VIP passes from one to the other
+  t.ok(failed <= 4, `${failed} of ${asked} failed`);
   await deployment.change("PUT", `${LBAAS}/loadbalancers/${site.id}`, { loadbalancer: { flavor_id: two } });
   await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
   t.equal((await amphorae(made)).length, 2);

@@ -42,6 +42,26 @@ t.test("a VIP moves to another address, and nobody answers at the old one", asyn
   for (const vip of [VIP, VIP6]) await t.rejects(get(vip), { code: "EHOSTUNREACH" });
 });
 
+t.test("one that stands by gives the VIPs up, and takes them again", async (t) => {
+  const { agent } = await serving(t);
+  await agent.apply({ ...dualSpec(agent, 2), standby: true });
+  t.strictSame(await addresses(agent), ["10.77.0.10/24", "fd77::10/64"]);
+  for (const vip of [VIP, VIP6]) await t.rejects(get(vip));
+  await agent.apply(dualSpec(agent, 3));
+  for (const vip of [VIP, VIP6]) t.equal((await get(vip)).status, 200);
+});
+
+t.test("a neighbour that knows another one as the holder of the VIPs learns better from the same spec", async (t) => {
+  const { agent } = await serving(t);
+  for (const vip of [VIP, VIP6]) {
+    const wrong = ["lladdr", "fa:16:3e:00:00:99", "dev", "tenant0", "nud", "reachable"];
+    await execa("ip", ["neigh", "replace", vip, ...wrong]);
+    await t.rejects(get(vip));
+  }
+  t.match(await agent.apply(dualSpec(agent, 1)), { how: "none" });
+  for (const vip of [VIP, VIP6]) t.equal((await get(vip)).status, 200);
+});
+
 t.test("all addresses change at once, and the routes stay", async (t) => {
   const { agent } = await serving(t);
   const moved = interfaces(["10.77.0.11/24", "fd77::11/64"]);

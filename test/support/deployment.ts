@@ -41,6 +41,16 @@ export class Deployment {
     await this.#upOrGone();
   }
 
+  /** Where an amphora's daemons run. */
+  async runDir(amphoraId: string): Promise<string> {
+    return JSON.parse(await readFile(join(this.dataDir, "amphorae", amphoraId, "agent.json"), "utf8")).run_dir;
+  }
+
+  /** The process of an amphora's agent. */
+  async agentPid(amphoraId: string): Promise<number> {
+    return JSON.parse(await readFile(join(await this.runDir(amphoraId), "agent.pid"), "utf8")).pid;
+  }
+
   /** Starts the controller without a demo, ready to be asked. */
   start(...options: readonly string[]): Promise<void> {
     return this.up("--no-demo", ...options);

@@ -55,7 +55,8 @@ export class Group {
       amphora_id: this.agents[index]?.id ?? "",
       revision,
       role: index === 0 ? "MASTER" : "BACKUP",
-      vrrp: { id: 1, priority: slot(index), advert_interval_ms: ADVERT_INTERVAL, peers: others, standby },
+      vrrp: { id: 1, priority: slot(index), advert_interval_ms: ADVERT_INTERVAL, peers: others },
+      standby,
       replicas:
         replicas === undefined
           ? null

@@ -15,6 +15,7 @@ t.test("a load balancer without parts is its address, its place and its revision
     amphora_id: amphora.id,
     loadbalancer_id: loadBalancer.id,
     role: "STANDALONE",
+    standby: false,
     vrrp: null,
     replicas: null,
     admin_state_up: false,

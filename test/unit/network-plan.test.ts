@@ -15,6 +15,7 @@ const UP: Link = link("eth1", [
   ["10.77.0.10", 24],
   ["10.77.0.5", 32],
 ]);
+const ANNOUNCE = "link set eth1 address fa:16:3e:00:00:01";
 const DEFAULT: Route = { dst: "default", gateway: "10.77.0.1", dev: "eth1", protocol: "static" };
 
 t.test("an interface that was just plugged in gets everything, and comes up last", async (t) => {
@@ -28,8 +29,14 @@ t.test("an interface that was just plugged in gets everything, and comes up last
   ]);
 });
 
-t.test("what is right already is left alone", async (t) => {
-  t.strictSame(networkPlan([UP], [DEFAULT], WANTED), []);
+t.test("what is right already is left alone, but the VIPs are announced once more", async (t) => {
+  t.strictSame(networkPlan([UP], [DEFAULT], WANTED), [ANNOUNCE]);
+});
+
+t.test("one that stands by has no VIPs to announce", async (t) => {
+  const standby = { ...WANTED, standby: true };
+  t.strictSame(networkPlan([UP], [DEFAULT], standby), ["address del 10.77.0.5/32 dev eth1"]);
+  t.strictSame(networkPlan([link("eth1", [["10.77.0.10", 24]])], [DEFAULT], standby), []);
 });
 
 t.test("what the kernel adds by itself is left alone", async (t) => {
@@ -41,7 +48,7 @@ t.test("what the kernel adds by itself is left alone", async (t) => {
     { dst: "default", gateway: "fe80::9", dev: "eth1", protocol: "ra" },
     { dst: "default", gateway: "10.78.0.1", dev: "eth2", protocol: "static" },
   ];
-  t.strictSame(networkPlan([actual], routes, WANTED), []);
+  t.strictSame(networkPlan([actual], routes, WANTED), [ANNOUNCE]);
 });
 
 t.test("an interface that went down comes up", async (t) => {
@@ -66,21 +73,25 @@ t.test("an address with another prefix length is another address", async (t) => 
 
 t.test("a route to another gateway takes the place of the old one", async (t) => {
   const next = wanted({ routes: [{ destination: "0.0.0.0/0", via: "10.77.0.2" }] });
-  t.strictSame(networkPlan([UP], [DEFAULT], next), ["route replace 0.0.0.0/0 via 10.77.0.2 dev eth1 proto static"]);
+  t.strictSame(networkPlan([UP], [DEFAULT], next), [
+    ANNOUNCE,
+    "route replace 0.0.0.0/0 via 10.77.0.2 dev eth1 proto static",
+  ]);
 });
 
 t.test("a route leads to a network, whatever address of it the spec names", async (t) => {
   const routes = [...ETH1.routes, { destination: "192.0.2.7/24", via: "10.77.0.2" }];
   t.strictSame(networkPlan([UP], [DEFAULT], wanted({ routes })), [
+    ANNOUNCE,
     "route replace 192.0.2.0/24 via 10.77.0.2 dev eth1 proto static",
   ]);
   const there: Route = { dst: "192.0.2.0/24", gateway: "10.77.0.2", dev: "eth1", protocol: "static" };
-  t.strictSame(networkPlan([UP], [DEFAULT, there], wanted({ routes })), []);
+  t.strictSame(networkPlan([UP], [DEFAULT, there], wanted({ routes })), [ANNOUNCE]);
 });
 
 t.test("a route that the spec no longer names is taken away", async (t) => {
   const extra: Route = { ...DEFAULT, dst: "192.0.2.1" };
-  t.strictSame(networkPlan([UP], [DEFAULT, extra], WANTED), ["route del 192.0.2.1/32 dev eth1 proto static"]);
+  t.strictSame(networkPlan([UP], [DEFAULT, extra], WANTED), [ANNOUNCE, "route del 192.0.2.1/32 dev eth1 proto static"]);
 });
 
 t.test("IPv6: no waiting for duplicate detection, and no VIP as the source of a connection", async (t) => {
@@ -105,7 +116,7 @@ t.test("IPv6: an address is the same however it is written", async (t) => {
     ["fd77::10", 64],
     ["fd77::5", 128],
   ]);
-  t.strictSame(networkPlan([actual], [{ ...DEFAULT, gateway: "fd77::1" }], next), []);
+  t.strictSame(networkPlan([actual], [{ ...DEFAULT, gateway: "fd77::1" }], next), [ANNOUNCE]);
 });
 
 t.test("a VIP is on the interface with an address of its subnet, or else on the first one", async (t) => {
