@@ -132,6 +132,7 @@ export class Controller {
       this.#stops.push(() => server?.close());
       this.#stops.push(() => identity.close());
       this.#stops.push(() => fleet?.stop());
+      if (drives) await this.host?.compute.prepare();
       await fleet?.listen();
       await metrics.start();
       this.#stops.push(() => metrics.stop());

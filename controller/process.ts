@@ -1,10 +1,12 @@
 /** Processes that outlive the controller, known by their number and when they started. */
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import writeFileAtomic from "write-file-atomic";
+
+const MAX_LOG_BYTES = 10 * 1024 * 1024;
 
 /** A process id alone may have passed to another process. */
 interface ProcessName {
@@ -86,6 +88,15 @@ export async function endProcess(pidFile: string, patience = 3000): Promise<void
     const deadline = Date.now() + limit;
     while (Date.now() < deadline && (await runningPid(pidFile)) !== null) await sleep(20);
   }
+}
+
+/** Empties a log that has grown too large; its writer appends, and goes on at the start. */
+export async function boundLog(file: string): Promise<void> {
+  const size = await stat(file).then(
+    (found) => found.size,
+    () => 0,
+  );
+  if (size > MAX_LOG_BYTES) await truncate(file);
 }
 
 export function kill(pid: number, signal: NodeJS.Signals): void {

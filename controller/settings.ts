@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { HEARTBEAT_PORT } from "../agent/protocol.ts";
 import { ipAddress, port, prefix, uuid } from "../templates/fields.ts";
-import { rangeOf, toNumber } from "./drivers/local/addresses.ts";
+import { hostAddress, rangeOf, toNumber } from "./drivers/local/addresses.ts";
 import { quotaLimit } from "./model/quota.ts";
 import { QUOTA_NAMES, type QuotaName } from "./model/resource.ts";
 import { ROLES, roles } from "./roles.ts";
@@ -43,6 +43,17 @@ const keystone = z.strictObject({
   "ca-file": fileOrNone.default(""),
   "cache-s": z.int().min(0).max(3600).default(60),
 });
+
+const qemu = z.strictObject({
+  images: z.strictObject({ x86_64: fileOrNone.default(""), aarch64: fileOrNone.default("") }).prefault({}),
+  acceleration: z.enum(["auto", "kvm", "tcg"]).default("auto"),
+  "emulate-foreign": z.boolean().default(false),
+});
+
+/** Machines have no part in the host's loopback network. */
+const QEMU_MANAGEMENT = "10.76.0.0/16";
+/** A minute under emulation, several on a busy host (s). */
+const QEMU_BOOT_LIMIT = 240;
 
 const computeFlavor = z.strictObject({ name, cpus: positive, "memory-mib": positive });
 
@@ -169,10 +180,19 @@ export const SETTINGS = {
     default: "",
     doc: "The availability zone of a load balancer that names none. Empty: none.",
   }),
-  compute: setting(z.enum(["local", "noop"]), {
+  compute: setting(z.enum(["local", "qemu", "noop"]), {
     default: "local",
     value: "DRIVER",
-    doc: "What amphorae run on: local (this host), or noop (nothing is driven: the API alone).",
+    doc: "What amphorae run on: local (this host), qemu (machines on this host, booted from images), or noop (nothing is driven: the API alone).",
+  }),
+  qemu: setting(qemu, {
+    default: qemu.parse({}),
+    doc: "Machines on this host, with compute qemu.",
+    example: `  images:                  # empty: what \`npm run image\` has made of this version
+    x86_64: ""
+    aarch64: ""
+  acceleration: auto       # kvm, tcg (emulation), or auto: KVM where it is found to boot a kernel
+  emulate-foreign: false   # whether an availability zone may ask for the other architecture, which is many times slower`,
   }),
   network: setting(z.enum(["local", "noop"]), {
     default: "local",
@@ -200,14 +220,17 @@ export const SETTINGS = {
   }),
   "management-network": setting(cidr, {
     default: "127.77.0.0/16",
-    doc: "Where the controller speaks with the agents. No tenant can reach it.",
+    doc: "Where the controller speaks with the agents. No tenant can reach it. With compute qemu: 10.76.0.0/16.",
   }),
   role: setting(roles, {
     default: ROLES.join(","),
     value: "ROLES",
     doc: "What this controller does, of api, reconciler and health, separated by commas. Several on one PostgreSQL share the work.",
   }),
-  "heartbeat-listen": setting(ipAddress, { default: "127.0.0.1", doc: "Where heartbeats are received (UDP)." }),
+  "heartbeat-listen": setting(ipAddress, {
+    default: "127.0.0.1",
+    doc: "Where heartbeats are received (UDP). With compute qemu: the first address of management-network.",
+  }),
   "heartbeat-address": setting(z.union([ipAddress, z.literal("")]), {
     default: "",
     doc: "The address that amphorae send heartbeats to. Empty: heartbeat-listen.",
@@ -250,7 +273,10 @@ export const SETTINGS = {
     default: 300,
     doc: "After so long without success a load balancer goes from PENDING to ERROR. The work goes on all the same.",
   }),
-  "boot-limit-s": setting(positive.max(3600), { default: 60, doc: "How long an amphora may take until it answers." }),
+  "boot-limit-s": setting(positive.max(3600), {
+    default: 60,
+    doc: "How long an amphora may take until it answers. With compute qemu: 240, for machines that are emulated.",
+  }),
   "certificate-days": setting(positive.max(3650), {
     default: 30,
     doc: "How long an amphora's certificate is valid. It is renewed at half its life.",
@@ -295,10 +321,23 @@ export function checkSettings(given: Readonly<Record<string, unknown>>): Setting
     else problems.push(...parsed.error.issues.map((issue) => `${[key, ...issue.path].join(".")}: ${issue.message}`));
   }
   if (problems.length > 0) throw new SettingsError(problems.join("; "));
-  const defaults = Object.fromEntries(Object.entries(SETTINGS).map(([key, each]) => [key, each.default]));
+  const defaults = {
+    ...Object.fromEntries(Object.entries(SETTINGS).map(([key, each]) => [key, each.default])),
+    ...(settings.compute === "qemu" ? withQemu(settings) : {}),
+  };
   // each value has passed the schema that its type is taken from
   const checked = { ...defaults, ...settings } as Settings;
   return { ...checked, "data-dir": resolve(checked["data-dir"]) };
+}
+
+/** The defaults of compute qemu. The host is the first in the management network, whichever it is. */
+function withQemu(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const network = String(settings["management-network"] ?? QEMU_MANAGEMENT);
+  return {
+    "management-network": network,
+    "heartbeat-listen": hostAddress(network),
+    "boot-limit-s": QEMU_BOOT_LIMIT,
+  };
 }
 
 function isServiceUrl(text: string): boolean {

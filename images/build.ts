@@ -1,12 +1,10 @@
 /** Builds an image: packages, root file system, disk, manifest. */
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
-import packageJson from "../package.json" with { type: "json" };
 import type { Architecture } from "./architectures.ts";
 import { BuildError } from "./build-error.ts";
+import { CACHE, imageName, kernelFile, sha256 } from "./built.ts";
 import type { Mirrors } from "./debian/mirrors.ts";
 import { Packages } from "./debian/packages.ts";
 import { makeDisk } from "./disk.ts";
@@ -19,7 +17,6 @@ import { makeRoot } from "./root.ts";
 import { Tools } from "./tools.ts";
 
 const ROOT = join(import.meta.dirname, "..");
-const CACHE = join(ROOT, ".cache/images");
 /** Of the files of an image that was built from no commit: 2025-10-09. */
 const TIME_WITHOUT_COMMIT = 1_760_000_000;
 
@@ -103,7 +100,7 @@ async function build(options: BuildOptions, scratch: string, say: (line: string)
   done(`root file system, ${root.tree.size} files`);
   const raw = await makeDisk({ ...root, architecture, root: root.tree, initrd, tools, scratch, time, size });
   done("disk");
-  const name = `amphora-${packageJson.version}-${architecture.name}${sshKey === null ? "" : "-ssh"}`;
+  const name = `${imageName(architecture)}${sshKey === null ? "" : "-ssh"}`;
   const unfinished = format === "raw" ? raw : join(scratch, "disk.qcow2");
   if (format === "qcow2") {
     const compressed = ["-c", "-o", "compression_type=zstd"];
@@ -131,11 +128,6 @@ async function build(options: BuildOptions, scratch: string, say: (line: string)
   return built;
 }
 
-/** The kernel of the last image of an architecture that was built here. */
-export function kernelFile({ name }: Architecture): string {
-  return join(CACHE, `vmlinuz-${name}`);
-}
-
 /** When the commit was made that the image is of, seconds since 1970: SOURCE_DATE_EPOCH, where it is set, comes first. */
 async function sourceDate(): Promise<number> {
   const set = process.env.SOURCE_DATE_EPOCH;
@@ -146,10 +138,4 @@ async function sourceDate(): Promise<number> {
   const options = { cwd: ROOT, timeout: 10_000, reject: false, stdin: "ignore" } as const;
   const { stdout, failed } = await execa("git", ["log", "-1", "--format=%ct"], options);
   return failed || !/^\d+$/.test(stdout) ? TIME_WITHOUT_COMMIT : Number(stdout);
-}
-
-export async function sha256(file: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-  return hash.digest("hex");
 }

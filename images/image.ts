@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { ARCHITECTURES, architecture } from "./architectures.ts";
 import { buildImage, FORMATS } from "./build.ts";
 import { BuildError } from "./build-error.ts";
+import { OUT } from "./built.ts";
 import { machineMirrors, namedMirrors } from "./debian/mirrors.ts";
 import { SUITES } from "./recipe.ts";
 
@@ -61,7 +62,7 @@ function parse(args: string[]) {
         suite: { type: "string", default: SUITES[0] },
         mirror: { type: "string" },
         "security-mirror": { type: "string" },
-        out: { type: "string", default: "dist" },
+        out: { type: "string", default: OUT },
         format: { type: "string", default: "qcow2" },
         size: { type: "string", default: "2G" },
         "ssh-key": { type: "string" },

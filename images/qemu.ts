@@ -18,21 +18,24 @@ export interface MachineOptions {
   readonly cpus: number;
   /** where the first serial line goes */
   readonly consoleFile: string;
+  /** whether a system that reboots starts again; else that is the machine's end */
+  readonly restarts?: boolean;
   /** disks, networks, ports, a kernel */
   readonly devices: readonly string[];
 }
 
-/** The command of a machine without a display. It ends when the system in it halts, or reboots. */
+/** The command of a machine without a display. It ends when the system in it halts. */
 export function machineCommand(options: MachineOptions): [string, ...string[]] {
-  const { architecture, accelerator, memory, cpus, consoleFile, devices } = options;
+  const { architecture, accelerator, memory, cpus, consoleFile, restarts = false, devices } = options;
   const { program, machine, cpu } = architecture.qemu;
   return [
     program,
-    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+    ...["-nodefaults", "-no-user-config", "-display", "none"],
+    ...(restarts ? [] : ["-no-reboot"]),
     ...["-machine", machine],
     ...(accelerator === "kvm" ? ["-accel", "kvm", "-cpu", "host"] : ["-accel", "tcg,thread=multi", "-cpu", cpu]),
     ...["-m", String(memory), "-smp", String(cpus)],
-    ...["-chardev", `file,id=console,path=${consoleFile}`, "-serial", "chardev:console"],
+    ...["-chardev", `file,id=console,path=${consoleFile},append=on`, "-serial", "chardev:console"],
     ...["-device", "virtio-rng-pci"],
     ...devices,
   ];

@@ -16,6 +16,13 @@ export interface Instance {
   readonly cached_zone: string;
   readonly image_id: string | null;
   readonly compute_flavor: string | null;
+  /** whether it had to be started: until its agent answers, an instance boots */
+  readonly boots: boolean;
+}
+
+/** There is no such instance to be had, whoever asks how often; the message says why. */
+export class ComputeRefusedError extends Error {
+  override readonly name = "ComputeRefusedError";
 }
 
 /** What an instance is to be like; null: as the driver has it by default. */
@@ -27,11 +34,16 @@ export interface InstanceWish {
   readonly cpuArch: "x86_64" | "aarch64" | null;
   /** amphorae of the same load balancer: on other hosts, where the service can */
   readonly apartFrom: readonly string[];
+  /** interfaces that it may have from the start; each is plugged all the same */
+  readonly ports: readonly Port[];
 }
 
 /** Instances are known by the id of their amphora, so that every call can be made again after a crash. */
 export interface ComputeDriver {
-  /** Makes an amphora's instance and starts it, or finds the one that an earlier call made. */
+  /**
+   * Makes an amphora's instance and starts it, or finds the one that an earlier call made.
+   * @throws {ComputeRefusedError}
+   */
   create(amphoraId: string, wish: InstanceWish, bootstrap: () => Promise<Bootstrap>): Promise<Instance>;
   /** Gives the instance an interface on the port's subnet. Nothing happens when it has it. */
   plug(amphoraId: string, port: Port): Promise<void>;
@@ -43,4 +55,16 @@ export interface ComputeDriver {
   list(): Promise<string[]>;
   /** The amphora ids of those that run. */
   running(): Promise<string[]>;
+}
+
+/** One whose instances are on the controller's own host. */
+export interface HostCompute extends ComputeDriver {
+  /** Finds out whether instances can be made at all, and makes what the controller needs to speak with them. */
+  prepare(): Promise<void>;
+  /** Begins to watch over the instances that there are, whoever started them. */
+  start(): Promise<void>;
+  /** Stops watching. Instances and traffic go on. */
+  stop(): Promise<void>;
+  /** Ends every instance, and removes what is theirs from the host; what is on disk stays. */
+  shutDown(): Promise<void>;
 }

@@ -8,18 +8,20 @@ import { openVault } from "../secrets/key.ts";
 import type { KeyManager } from "../secrets/key-manager.ts";
 import { DEFAULT_SUBNET_ID, type Settings, SettingsError } from "../settings.ts";
 import type { Store } from "../store/database.ts";
-import type { ComputeDriver } from "./compute.ts";
+import type { ComputeDriver, HostCompute } from "./compute.ts";
+import { overlap, rangeOf } from "./local/addresses.ts";
 import { LocalCompute } from "./local/compute.ts";
 import { LocalNetwork } from "./local/network.ts";
 import { LocalSecrets } from "./local/secrets.ts";
 import { declareSubnet, Subnets } from "./local/subnets.ts";
 import type { NetworkDriver } from "./network.ts";
 import { NoopNetwork } from "./noop/network.ts";
+import { QemuCompute } from "./qemu/compute.ts";
 
 /** Everything on the controller's own host. */
 export interface Host {
   readonly network: LocalNetwork;
-  readonly compute: LocalCompute;
+  readonly compute: HostCompute;
 }
 
 export interface Drivers {
@@ -42,12 +44,29 @@ export interface Place {
 export function checkDrivers(settings: Settings): void {
   const { compute, network, secrets } = settings;
   checkRoles(settings);
-  if (compute === "local" && secrets !== "local") {
-    throw new SettingsError("secrets: compute local puts certificates on amphorae, which needs secrets local");
+  if (compute === "noop") return;
+  if (secrets !== "local") {
+    throw new SettingsError(`secrets: compute ${compute} puts certificates on amphorae, which needs secrets local`);
   }
-  if (compute === "local" && network !== "local") {
-    throw new SettingsError("network: compute local puts amphorae on this host, which needs network local");
+  if (network !== "local") {
+    throw new SettingsError(`network: compute ${compute} puts amphorae on this host, which needs network local`);
   }
+  if (compute === "qemu") checkManagement(settings);
+}
+
+/** Machines have an address of their own in the management network, and the host another: none of them can be a tenant's. */
+function checkManagement(settings: Settings): void {
+  const network = rangeOf(settings["management-network"]);
+  const text = settings["management-network"];
+  if (overlap(network, rangeOf("127.0.0.0/8"))) {
+    throw new SettingsError(`management-network: machines can't be in ${text}, which is the host's loopback network`);
+  }
+  if (network.last - network.first < 7n) {
+    throw new SettingsError(`management-network: ${text} has no room for machines`);
+  }
+  const subnet = subnetsOf(settings).find(({ cidr }) => overlap(network, rangeOf(cidr)));
+  if (subnet === undefined) return;
+  throw new SettingsError(`management-network: ${text} overlaps with the subnet ${subnet.cidr}`);
 }
 
 function checkRoles(settings: Settings): void {
@@ -67,7 +86,7 @@ function isUnspecified(address: string): boolean {
 
 /** Whether anything is made on this host, for which the controller must be root. */
 export function needsRoot(settings: Settings): boolean {
-  return settings.compute === "local" && hasRole(settings, "reconciler");
+  return settings.compute !== "noop" && hasRole(settings, "reconciler");
 }
 
 /** Nothing is started yet. */
@@ -78,7 +97,17 @@ export function openDrivers(settings: Settings, subnets: Subnets, place: Place):
     return { network: settings.network === "noop" ? new NoopNetwork() : local(), compute: null, host: null };
   }
   const network = local();
-  const compute = new LocalCompute({ network, managementNetwork, ...place });
+  const compute =
+    settings.compute === "local"
+      ? new LocalCompute({ network, managementNetwork, ...place })
+      : new QemuCompute({
+          network,
+          managementNetwork,
+          heartbeatPort: settings["heartbeat-port"],
+          settings: settings.qemu,
+          computeFlavors: settings["compute-flavors"],
+          ...place,
+        });
   return { network, compute, host: { network, compute } };
 }
 
@@ -91,12 +120,14 @@ export async function openKeyManager(settings: Settings, store: Store): Promise<
 
 /** @throws {SettingsError} @throws {SubnetError} */
 export function declareSubnets(settings: Settings): Subnets {
-  const declared =
-    settings.subnets.length > 0 ? settings.subnets : [{ id: DEFAULT_SUBNET_ID, cidr: settings.subnet, mtu: 1500 }];
-  const all = declared.map(declareSubnet);
+  const all = subnetsOf(settings).map(declareSubnet);
   const chosen = settings["default-subnet"] || all[0]?.id;
   if (all.every((subnet) => subnet.id !== chosen)) {
     throw new SettingsError(`default-subnet: ${chosen} is not among the subnets`);
   }
   return new Subnets(all, chosen ?? null);
+}
+
+function subnetsOf(settings: Settings): Settings["subnets"] {
+  return settings.subnets.length > 0 ? settings.subnets : [{ id: DEFAULT_SUBNET_ID, cidr: settings.subnet, mtu: 1500 }];
 }

@@ -110,9 +110,11 @@ export class Amphorae {
       computeZone: blueprint.computeZone,
       cpuArch: blueprint.cpuArch,
       apartFrom: group.flatMap(({ id }) => (id === row.id ? [] : [id])),
+      ports,
     };
-    const instance = await compute.create(row.id, wish, () => this.#bootstrap(row, known));
-    Object.assign(known, instance);
+    const { boots, ...instance } = await compute.create(row.id, wish, () => this.#bootstrap(row, known));
+    // one that served before it was switched off is given the time to boot, and not taken for dead meanwhile
+    Object.assign(known, instance, boots ? { status: "BOOTING" } : {});
     const changed = Object.entries(known).filter(([column, value]) => row[column as keyof Amphora] !== value);
     if (changed.length > 0) await updateRow(store.db, amphora, row.id, Object.fromEntries(changed));
     const booted = { ...row, ...known };

@@ -1,6 +1,7 @@
 /** From what is wanted of a load balancer to amphorae that serve it: new ones first, then the switch, then old ones go. */
 import { RefusedError } from "../amphorae/client.ts";
 import type { TlsMaterial } from "../certificates/tls.ts";
+import { ComputeRefusedError } from "../drivers/compute.ts";
 import type { Amphora } from "../model/amphora.ts";
 import type { LoadBalancer } from "../model/load-balancer.ts";
 import type { Blueprint } from "../store/blueprint.ts";
@@ -34,9 +35,13 @@ export interface Reached {
   readonly lag: string | null;
 }
 
+/** What would be the same on every other amphora, or with every other try. */
+const DECISIVE = [RefusedError, AheadError, ComputeRefusedError];
+
 /**
  * @throws {OutdatedError} the load balancer has changed meanwhile
- * @throws {RefusedError} when an amphora refuses the spec @throws {AheadError} @throws whatever keeps all of them from it
+ * @throws {RefusedError} when an amphora refuses the spec @throws {ComputeRefusedError}
+ * @throws {AheadError} @throws whatever keeps all of them from it
  */
 export async function bringAbout(steps: Steps, present: Wanted, lease: Lease): Promise<Reached> {
   const { amphorae, serving } = steps;
@@ -64,7 +69,7 @@ export async function bringAbout(steps: Steps, present: Wanted, lease: Lease): P
     ? await serve(steps, situation, booted.done, listening)
     : await serveAll(steps, situation, booted.done, leaving.length > 0);
   const failures = [...booted.failures, ...served.failures];
-  const decisive = failures.find(({ error }) => error instanceof RefusedError || error instanceof AheadError);
+  const decisive = failures.find(({ error }) => DECISIVE.some((each) => error instanceof each));
   if (decisive !== undefined) throw decisive.error;
   if (served.done.length === 0) throw failures[0]?.error;
   for (const { row, ports } of served.done) {

@@ -7,6 +7,7 @@ import type { Logger } from "pino";
 import { RefusedError } from "../amphorae/client.ts";
 import { tlsUsesOf } from "../amphorae/spec.ts";
 import { type Tls, TlsError, type TlsMaterial } from "../certificates/tls.ts";
+import { ComputeRefusedError } from "../drivers/compute.ts";
 import type { NetworkDriver } from "../drivers/network.ts";
 import { amphora } from "../model/amphora.ts";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
@@ -200,7 +201,10 @@ export class Reconciler {
     const { store, log, pendingLimit } = this.#options;
     const row = await findRow(store.db, loadBalancer, id);
     if (row === undefined || row.lease_owner !== this.#owner) return;
-    const refused = error instanceof TlsError || (error instanceof RefusedError && error.status === 422);
+    const refused =
+      error instanceof TlsError ||
+      error instanceof ComputeRefusedError ||
+      (error instanceof RefusedError && error.status === 422);
     const reason = error instanceof Error ? error.message : String(error);
     const pause = refused ? REFUSED_PAUSE : pauseAfter(row.attempts);
     const tooLong = Date.now() - (row.failing_since ?? Date.now()) > pendingLimit;

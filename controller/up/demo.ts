@@ -13,7 +13,6 @@ import { type ApiClient, CallError } from "./client.ts";
 const MEMBERS = ["web1", "web2"] as const;
 const MEMBER_PORT = 8080;
 const FACT = "demo-load-balancer";
-const READY_LIMIT = 60_000;
 
 export interface Demo {
   readonly loadBalancerId: string;
@@ -90,9 +89,12 @@ export async function createDemo(controller: Controller, api: ApiClient, address
   return { loadBalancerId, url: url(loadbalancer?.vip_address) };
 }
 
-/** Waits until the load balancer is ACTIVE and ONLINE, and answers a request. @throws {Error} with its last state */
-export async function awaitDemo(api: ApiClient, demo: Demo): Promise<void> {
-  const deadline = Date.now() + READY_LIMIT;
+/**
+ * Waits until the load balancer is ACTIVE and ONLINE, and answers a request.
+ * @param bootLimit seconds that its amphora may take @throws {Error} with its last state
+ */
+export async function awaitDemo(api: ApiClient, demo: Demo, bootLimit: number): Promise<void> {
+  const deadline = Date.now() + bootLimit * 1000;
   let last = "";
   while (Date.now() < deadline) {
     const { loadbalancer } = await api.get(`/v2.0/lbaas/loadbalancers/${demo.loadBalancerId}`);
@@ -101,7 +103,7 @@ export async function awaitDemo(api: ApiClient, demo: Demo): Promise<void> {
     if (loadbalancer?.status_reason) last += ` (${loadbalancer.status_reason})`;
     await sleep(50);
   }
-  throw new Error(`the demo load balancer did not come up within ${READY_LIMIT / 1000} s: it is ${last}`);
+  throw new Error(`the demo load balancer did not come up within ${bootLimit} s: it is ${last}`);
 }
 
 function answers(target: string): Promise<boolean> {

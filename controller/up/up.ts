@@ -50,7 +50,7 @@ async function bringUp(controller: Controller, settings: Settings, say: (line: s
   if (host === null || (existing === null && !settings.demo)) return null;
   const addresses = await step(say, "demo members", () => startMembers(controller, host));
   const demo = existing ?? (await step(say, "demo load balancer", () => createDemo(controller, api, addresses)));
-  await step(say, "ACTIVE and ONLINE", () => awaitDemo(api, demo));
+  await step(say, "ACTIVE and ONLINE", () => awaitDemo(api, demo, settings["boot-limit-s"]));
   return demo;
 }
 

@@ -2,18 +2,15 @@
  * Checks an image as a cloud and a controller would use it: boots it with a config drive, pushes a spec, sends traffic,
  * shuts it down, and boots it again without the drive.
  */
-import { existsSync } from "node:fs";
-import { access, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { execa } from "execa";
 import type { AgentInfo } from "../../agent/protocol.ts";
 import { UnreachableError } from "../../controller/amphorae/client.ts";
 import { ARCHITECTURES, type Architecture } from "../architectures.ts";
-import { kernelFile, sha256 } from "../build.ts";
 import { BuildError } from "../build-error.ts";
-import { imageOf } from "../manifest.ts";
-import { type Accelerator, chooseAccelerator } from "../qemu.ts";
+import { acceleratorFor, identify } from "../built.ts";
 import { type Firmware, firmwaresOf } from "./firmware.ts";
 import { Guest } from "./guest.ts";
 import type { Group } from "./spec.ts";
@@ -105,12 +102,7 @@ class Check {
   }
 
   async #compare(): Promise<string | undefined> {
-    const text = await readFile(`${this.#image}.cdx.json`, "utf8").catch(() => null);
-    if (text === null) return "it has none beside it";
-    const { name, sha256: wanted } = imageOf(text);
-    const found = await sha256(this.#image);
-    if (found !== wanted) throw new BuildError(`sha256 is ${found}, not ${wanted} as for ${name}`);
-    return undefined;
+    return (await identify(this.#image)).named ? undefined : "it has none beside it";
   }
 
   async #boot(firmware: Firmware, withDrive: boolean): Promise<string> {
@@ -125,7 +117,7 @@ class Check {
       );
       await this.#world.writeConfigDrive(folder);
     }
-    const accelerator = await this.#accelerator();
+    const accelerator = await acceleratorFor(this.#architecture);
     const begun = performance.now();
     const guest = await Guest.boot({
       architecture: this.#architecture,
@@ -140,14 +132,6 @@ class Check {
     const info = await guest.until("the agent answers", BOOT_LIMIT, () => this.#infoOrNull());
     const seconds = ((performance.now() - begun) / 1000).toFixed(1);
     return `${seconds} s after power-on under ${accelerator}, ${info.host.uptime.toFixed(0)} s after the kernel's start`;
-  }
-
-  /** What runs the machine is found out with a kernel: the one of the last image that was built here, or this host's. */
-  async #accelerator(): Promise<Accelerator> {
-    const installed = (await readdir("/boot").catch(() => [])).filter((name) => name.startsWith("vmlinuz-"));
-    const kernels = [kernelFile(this.#architecture), ...installed.map((name) => join("/boot", name))];
-    const kernel = kernels.find((file) => existsSync(file));
-    return kernel === undefined ? "tcg" : chooseAccelerator(this.#architecture, kernel);
   }
 
   async #infoOrNull(): Promise<AgentInfo | null> {

@@ -1,7 +1,7 @@
 /** The image for aarch64, built on this machine: nothing of it is executed. */
 import { readFile, stat } from "node:fs/promises";
 import t from "tap";
-import { sha256 } from "../../images/build.ts";
+import { sha256 } from "../../images/built.ts";
 import { imageOf } from "../../images/manifest.ts";
 import { imageUnderTest } from "../support/images.ts";
 

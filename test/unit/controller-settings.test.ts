@@ -37,6 +37,7 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   quotas: [{ listener: -2 }, { listener: "5" }, { listeners: 5 }, 5],
   "compute-flavors": ["601", [{ name: "601" }], [{ name: "", cpus: 1, "memory-mib": 1 }]],
   "default-flavor": ["x", "5B1F6A2E-7D34-4C0B-9A51-0E77A4C5D001"],
+  qemu: [{ acceleration: "hvf" }, { images: { riscv64: "" } }, { "emulate-foreign": 1 }, 1],
   "default-availability-zone": ["x".repeat(256), 1],
   compute: ["openstack", ""],
   network: ["openstack", ""],
@@ -67,7 +68,7 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
 };
 
 /** What may be given without any of its parts. */
-const EACH_HAS_A_DEFAULT = ["quotas", "keystone"];
+const EACH_HAS_A_DEFAULT = ["quotas", "keystone", "qemu"];
 
 t.test("without any setting, everything has its default", async (t) => {
   const settings = checkSettings({});

@@ -33,6 +33,12 @@ export function rangeOf(cidr: string): Range {
   return { first, last: first + size - 1n, family: address.kind() };
 }
 
+/** The first address of a network that a machine may have. */
+export function hostAddress(cidr: string): string {
+  const { first, family } = rangeOf(cidr);
+  return toAddress(first + 1n, family);
+}
+
 export function contains(range: Range, address: string): boolean {
   const value = toNumber(address);
   return family(address) === range.family && value >= range.first && value <= range.last;

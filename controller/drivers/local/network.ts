@@ -126,23 +126,37 @@ export class LocalNetwork implements NetworkDriver {
    */
   async attach(port: Port): Promise<string> {
     const { host, free } = this.#pair(port);
-    const existing = await this.links();
-    if (!existing.includes(host)) {
-      const bridge = this.#bridgeName(this.#require(port.subnet_id));
-      await run(
-        "ip",
-        ["-batch", "-"],
-        [
-          `link add ${host} mtu ${port.mtu} type veth peer name ${free} address ${port.mac} mtu ${port.mtu}`,
-          `link set ${host} master ${bridge} up`,
-          "",
-        ].join("\n"),
-      );
-    }
+    await this.#connect(port, [
+      `link add ${host} mtu ${port.mtu} type veth peer name ${free} address ${port.mac} mtu ${port.mtu}`,
+    ]);
     return free;
   }
 
-  /** Removes a pair, wherever its free end is. */
+  /**
+   * Puts a tap on the port's bridge, unless it is there.
+   * @param user whose machine may use it
+   */
+  async attachTap(port: Port, user: number): Promise<void> {
+    const name = this.tap(port);
+    await this.#connect(port, [
+      `tuntap add dev ${name} mode tap user ${user} vnet_hdr`,
+      `link set ${name} mtu ${port.mtu}`,
+    ]);
+  }
+
+  /** The name of a port's tap. */
+  tap(port: Port): string {
+    return this.#pair(port).host;
+  }
+
+  async #connect(port: Port, making: readonly string[]): Promise<void> {
+    const { host } = this.#pair(port);
+    if ((await this.links()).includes(host)) return;
+    const bridge = this.#bridgeName(this.#require(port.subnet_id));
+    await run("ip", ["-batch", "-"], [...making, `link set ${host} master ${bridge} up`, ""].join("\n"));
+  }
+
+  /** Removes a pair, wherever its free end is, or a tap. */
   async detach(port: Port): Promise<void> {
     const { host } = this.#pair(port);
     if ((await this.links()).includes(host)) await run("ip", ["link", "delete", host]);

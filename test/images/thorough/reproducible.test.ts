@@ -2,7 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import t from "tap";
-import { sha256 } from "../../../images/build.ts";
+import { sha256 } from "../../../images/built.ts";
 import { build, imageUnderTest } from "../../support/images.ts";
 
 for (const architecture of ["x86_64", "aarch64"] as const) {

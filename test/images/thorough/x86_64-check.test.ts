@@ -1,7 +1,7 @@
 /** The image for x86_64: what is in it, and at work. */
 import { readFile, stat } from "node:fs/promises";
 import t from "tap";
-import { sha256 } from "../../../images/build.ts";
+import { sha256 } from "../../../images/built.ts";
 import { checkImage } from "../../../images/check/check.ts";
 import { imageOf } from "../../../images/manifest.ts";
 import { imageUnderTest } from "../../support/images.ts";
