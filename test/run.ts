@@ -1,17 +1,18 @@
 /**
  * Runs the tests: `npm test`, or `npm test -- FILE...` for some of them; `npm run test:images` for those that build
- * amphora images alone; with `--all` those too that take many minutes. Unit tests run side by side; every other file runs in a
- * network namespace of its own, one after the other, and what it leaves behind is removed and told as a failure.
+ * amphora images alone; with `--all` those too that take many minutes. Unit tests run side by side; every other file runs in
+ * an enclosure of its own (see support/enclosure.ts), two at a time: many tests mostly wait.
  *
  * What can't run on a machine is left out only when it is named: `AMPHORA_SKIP_TESTS=test/e2e/fresh.test.ts,… npm test`.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from "node:child_process";
 import { globSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { Parser, type Result } from "tap-parser";
+import { startEnclosed } from "./support/enclosure.ts";
 import { takeTheMachine } from "./support/lock.ts";
-import { dropNamespace, makeNamespace, namespaceNames } from "./support/namespaces.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const TAP = join(ROOT, "node_modules/.bin/tap");
@@ -56,14 +57,30 @@ async function main(): Promise<number> {
     total.skipped.push(...skipped);
   };
   const unit = chosen.filter((file) => file.startsWith("test/unit/"));
-  if (unit.length > 0) add(await told(`${unit.length} unit test files`, () => runTap(unit, [])));
+  if (unit.length > 0)
+    add(
+      await told(`${unit.length} unit test files`, () =>
+        runTap(unit, ([program = "", ...args], options) => spawn(program, args, options)),
+      ),
+    );
   const alone = chosen.filter((file) => !unit.includes(file));
   const release = alone.length > 0 ? await takeTheMachine() : () => undefined;
+  const heavy = alone.filter(isHeavy).map((file) => [file]);
   const api = alone.filter((file) => file.startsWith("test/integration/api-"));
-  if (api.length > 1) add(await told(`${api.length} API test files`, () => runAlone(api)));
-  for (const file of api.length > 1 ? alone.filter((file) => !api.includes(file)) : alone) {
-    add(await told(file, () => runAlone([file])));
-  }
+  if (api.length > 1) heavy.unshift(api);
+  const light = alone.filter((file) => !heavy.flat().includes(file)).map((file) => [file]);
+  const work = async (...queues: string[][][]) => {
+    for (const queue of queues) {
+      for (let files = queue.shift(); files !== undefined; files = queue.shift()) {
+        const [first = ""] = files;
+        add(
+          await told(files.length > 1 ? `${files.length} API test files` : first, () => runTap(files, startEnclosed)),
+        );
+      }
+    }
+  };
+  const lanes = availableParallelism() > 1 ? [work(heavy, light), work(light)] : [work(heavy, light)];
+  await Promise.all(lanes);
   release();
 
   for (const { name, detail } of total.failures) console.log(`\nFAILED: ${name}\n${detail}`);
@@ -75,6 +92,11 @@ async function main(): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
+/** Keeps all cores busy: no two of them at a time. */
+function isHeavy(file: string): boolean {
+  return file.startsWith("test/vm/") || file.startsWith("test/images/");
+}
+
 async function told(what: string, work: () => Promise<Outcome>): Promise<Outcome> {
   const started = performance.now();
   const outcome = await work();
@@ -84,29 +106,15 @@ async function told(what: string, work: () => Promise<Outcome>): Promise<Outcome
   return outcome;
 }
 
-/** Files in a namespace of their own: one, or several that don't mind each other. */
-async function runAlone(files: readonly string[]): Promise<Outcome> {
-  const before = new Set(await namespaceNames());
-  const name = await makeNamespace();
-  try {
-    return await runTap(files, ["nsenter", `--net=/run/netns/${name}`, "--"]);
-  } finally {
-    await dropNamespace(name);
-    const leftBehind = (await namespaceNames()).filter((each) => !before.has(each));
-    for (const each of leftBehind) await dropNamespace(each);
-    if (leftBehind.length > 0) console.log(`${files.join(" ")} left namespaces behind: ${leftBehind.join(" ")}`);
-  }
-}
+type Start = (command: readonly string[], options: SpawnOptions) => ChildProcess;
 
-function runTap(files: readonly string[], prefix: readonly string[]): Promise<Outcome> {
+/** @param start how the tests' process is started */
+function runTap(files: readonly string[], start: Start): Promise<Outcome> {
   const limit = files.some((file) => file.startsWith("test/images/")) ? IMAGES_LIMIT : FILE_LIMIT;
-  const tap = [TAP, "run", "--reporter=tap", "--disable-coverage", `--timeout=${limit}`, ...files];
-  const [command = "", ...args] = [...prefix, ...tap];
+  const command = [TAP, "run", "--reporter=tap", "--disable-coverage", `--timeout=${limit}`, ...files];
   const outcome: Outcome = { passed: 0, failed: 0, failures: [], skipped: [] };
   return new Promise((resolve, reject) => {
-    // a test that needs the world outside its namespace finds it here
-    const env = { ...process.env, AMPHORA_TEST_OUTSIDE: `/proc/${process.pid}/ns/net` };
-    const child = spawn(command, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"], env });
+    const child = start(command, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
     const parser = new Parser((results) => {
       // a file that died before its first test, or after its last one
       if (!results.ok && outcome.failed === 0) {
@@ -117,7 +125,7 @@ function runTap(files: readonly string[], prefix: readonly string[]): Promise<Ou
     });
     parser.on("child", (file: Parser) => count(file, outcome));
     child.on("error", reject);
-    child.stdout.pipe(parser);
+    child.stdout?.pipe(parser);
   });
 }
 

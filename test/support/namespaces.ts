@@ -1,13 +1,8 @@
 /** Network namespaces for tests: made, and removed with everything that runs in them. */
-import { readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 
 let made = 0;
-
-export async function namespaceNames(): Promise<string[]> {
-  return readdir("/run/netns").catch(() => []);
-}
 
 /** A namespace with nothing but its loopback, up. */
 export async function makeNamespace(): Promise<string> {
