@@ -14,6 +14,11 @@ const MEMBERS = ["web1", "web2"] as const;
 const MEMBER_PORT = 8080;
 const FACT = "demo-load-balancer";
 
+/** The demo is not there; the message says why. */
+export class DemoError extends Error {
+  override readonly name = "DemoError";
+}
+
 export interface Demo {
   readonly loadBalancerId: string;
   readonly url: string;
@@ -67,31 +72,27 @@ export async function findDemo(controller: Controller, api: ApiClient): Promise<
   }
 }
 
-/** @param addresses of the members */
+/**
+ * Makes the load balancer with everything in it at once: a machine as its amphora would have each further call wait until
+ * it has booted.
+ * @param addresses of the members
+ */
 export async function createDemo(controller: Controller, api: ApiClient, addresses: readonly string[]): Promise<Demo> {
-  const { loadbalancer } = await api.post("/v2.0/lbaas/loadbalancers", { loadbalancer: { name: "demo" } });
+  const members = addresses.map((address, i) => ({ name: MEMBERS[i] ?? "", address, protocol_port: MEMBER_PORT }));
+  const healthmonitor = { type: "HTTP", delay: 2, timeout: 1, max_retries: 2, max_retries_down: 2 };
+  const pool = { name: "web", protocol: "HTTP", lb_algorithm: "ROUND_ROBIN", members, healthmonitor };
+  const listener = { name: "http", protocol: "HTTP", protocol_port: 80, default_pool: pool };
+  const { loadbalancer } = await api.post("/v2.0/lbaas/loadbalancers", {
+    loadbalancer: { name: "demo", listeners: [listener] },
+  });
   const loadBalancerId = String(loadbalancer?.id);
   await writeFact(controller.store, FACT, loadBalancerId);
-  const { listener } = await api.post("/v2.0/lbaas/listeners", {
-    listener: { name: "http", loadbalancer_id: loadBalancerId, protocol: "HTTP", protocol_port: 80 },
-  });
-  const { pool } = await api.post("/v2.0/lbaas/pools", {
-    pool: { name: "web", listener_id: listener?.id, protocol: "HTTP", lb_algorithm: "ROUND_ROBIN" },
-  });
-  for (const [i, address] of addresses.entries()) {
-    await api.post(`/v2.0/lbaas/pools/${pool?.id}/members`, {
-      member: { name: MEMBERS[i] ?? "", address, protocol_port: MEMBER_PORT },
-    });
-  }
-  await api.post("/v2.0/lbaas/healthmonitors", {
-    healthmonitor: { pool_id: pool?.id, type: "HTTP", delay: 2, timeout: 1, max_retries: 2, max_retries_down: 2 },
-  });
   return { loadBalancerId, url: url(loadbalancer?.vip_address) };
 }
 
 /**
  * Waits until the load balancer is ACTIVE and ONLINE, and answers a request.
- * @param bootLimit seconds that its amphora may take @throws {Error} with its last state
+ * @param bootLimit seconds that its amphora may take @throws {DemoError} with its last state
  */
 export async function awaitDemo(api: ApiClient, demo: Demo, bootLimit: number): Promise<void> {
   const deadline = Date.now() + bootLimit * 1000;
@@ -103,7 +104,7 @@ export async function awaitDemo(api: ApiClient, demo: Demo, bootLimit: number): 
     if (loadbalancer?.status_reason) last += ` (${loadbalancer.status_reason})`;
     await sleep(50);
   }
-  throw new Error(`the demo load balancer did not come up within ${bootLimit} s: it is ${last}`);
+  throw new DemoError(`the demo load balancer did not come up within ${bootLimit} s: it is ${last}`);
 }
 
 function answers(target: string): Promise<boolean> {
