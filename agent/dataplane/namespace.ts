@@ -65,17 +65,26 @@ async function ensureNamespace(namespace: string): Promise<void> {
 
 /** Whether the interface is in the namespace under its name, having moved it there if it could be found outside. */
 async function adopt(namespace: string, wanted: InterfaceSpec): Promise<boolean> {
-  const inside = (await links(["-n", namespace])).find((each) => each.address === wanted.mac);
+  const present = await links(["-n", namespace]);
+  const inside = present.find((each) => each.address === wanted.mac);
   if (inside?.ifname === wanted.name) return true;
+  const outside = inside === undefined ? (await links([])).find((each) => each.address === wanted.mac) : undefined;
+  if (inside === undefined && outside === undefined) return false;
+  const holder = present.find((each) => each.ifname === wanted.name);
+  // its turn to get its own name may come later, or it is about to be taken away
+  if (holder !== undefined) await rename(namespace, holder.ifname, `was${holder.address?.replaceAll(":", "") ?? ""}`);
   if (inside !== undefined) {
-    await ip(["-n", namespace, "link", "set", inside.ifname, "down"]);
-    await ip(["-n", namespace, "link", "set", inside.ifname, "name", wanted.name]);
+    await rename(namespace, inside.ifname, wanted.name);
     return true;
   }
-  const outside = (await links([])).find((each) => each.address === wanted.mac);
   if (outside === undefined) return false;
   await ip(["link", "set", outside.ifname, "netns", namespace, "name", wanted.name]);
   return true;
+}
+
+async function rename(namespace: string, from: string, to: string): Promise<void> {
+  await ip(["-n", namespace, "link", "set", from, "down"]);
+  await ip(["-n", namespace, "link", "set", from, "name", to]);
 }
 
 /**

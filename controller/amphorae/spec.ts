@@ -64,7 +64,7 @@ export function specOf(tree: Tree, standing: Standing): AmphoraSpecInput {
     replicas: replicasSpec(standing),
     admin_state_up: loadBalancer.admin_state_up,
     interfaces: ports.map((port, i) => ({
-      name: i === 0 ? VIP_INTERFACE : `eth${i + 1}`,
+      name: i === 0 ? VIP_INTERFACE : interfaceName(port),
       mac: port.mac,
       mtu: port.mtu,
       addresses: [`${port.address}/${port.prefix_length}`],
@@ -80,6 +80,11 @@ export function specOf(tree: Tree, standing: Standing): AmphoraSpecInput {
     listeners: tree.listeners.map((each) => listenerSpec(each, tls)),
     pools: tree.pools.map((each) => poolSpec(each, tls)),
   };
+}
+
+/** The same as long as the port is, whichever others come and go: a link must be taken down to be renamed. */
+function interfaceName({ mac }: Port): string {
+  return `e${mac.replaceAll(":", "")}`;
 }
 
 /** The first port of each family: the gateway of its subnet leads to everywhere else. */

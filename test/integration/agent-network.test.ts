@@ -94,14 +94,9 @@ t.test("what was changed by hand is put right by the same spec, and HAProxy left
 
 t.test("a second interface has its own addresses and routes", async (t) => {
   const { agent } = await serving(t);
-  t.teardown(() => execa("ip", ["link", "delete", "tenant1"], { reject: false }));
-  const link = "link add tenant1 type veth peer name free1 address fa:16:3e:00:00:02";
-  await execa("ip", link.split(" "));
   const second = {
-    name: "eth2",
-    mac: "fa:16:3e:00:00:02",
+    ...(await plugAnother(t, 1)),
     mtu: 1450,
-    addresses: ["10.78.0.10/24"],
     routes: [{ destination: "192.0.2.7/24", via: "10.78.0.1" }],
   };
   const both = [...interfaces(["10.77.0.10/24", "fd77::10/64"]), second];
@@ -109,6 +104,21 @@ t.test("a second interface has its own addresses and routes", async (t) => {
   t.strictSame(await addresses(agent, "eth2"), ["10.78.0.10/24"]);
   t.match((await inside(agent, "link show eth2")).stdout, "mtu 1450");
   t.match((await inside(agent, "route show dev eth2 proto static")).stdout, "192.0.2.0/24 via 10.78.0.1");
+});
+
+t.test("interfaces exchange their names, and one takes the name of one that is there still", async (t) => {
+  const { agent } = await serving(t);
+  const first = interfaces(["10.77.0.10/24", "fd77::10/64"]);
+  const [second, third] = [await plugAnother(t, 1), await plugAnother(t, 2)];
+  const push = (revision: number, ...more: (typeof second)[]) =>
+    agent.apply(dualSpec(agent, revision, { interfaces: [...first, ...more] }));
+  await push(2, second, third);
+  await push(3, { ...second, name: third.name }, { ...third, name: second.name });
+  t.strictSame(await addresses(agent, third.name), second.addresses);
+  t.strictSame(await addresses(agent, second.name), third.addresses);
+  await push(4, { ...third, name: third.name });
+  t.strictSame(await addresses(agent, third.name), third.addresses);
+  t.equal((await get()).status, 200);
 });
 
 t.test("a network that the kernel refuses: everything is as it was", async (t) => {
@@ -146,6 +156,14 @@ function dualSpec(agent: TestAgent, revision: number, changes: Partial<AmphoraSp
 function interfaces(own: string[], more: { destination: string; via: string }[] = []) {
   const routes = [{ destination: "0.0.0.0/0", via: "10.77.0.1" }, ...more];
   return [{ name: "eth1", mac: "fa:16:3e:00:00:01", addresses: own, routes }];
+}
+
+/** One more link that waits for the agent. @returns the interface that it is to be, in a subnet of its own */
+async function plugAnother(t: Test, number: number) {
+  const mac = `fa:16:3e:00:00:0${number + 1}`;
+  t.teardown(() => execa("ip", ["link", "delete", `tenant${number}`], { reject: false }));
+  await execa("ip", `link add tenant${number} type veth peer name free${number} address ${mac}`.split(" "));
+  return { name: `eth${number + 1}`, mac, addresses: [`10.${77 + number}.0.10/24`], routes: [] };
 }
 
 /** One `ip` command in the tenant's namespace. */

@@ -116,3 +116,16 @@ function aTree() {
 function pick(row: object, names: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(Object.entries(row).filter(([name]) => names.includes(name)));
 }
+
+t.test("an interface keeps its name when those of other subnets come and go", async (t) => {
+  const loadBalancer = aLoadBalancer();
+  const standing = alone(anAmphora(loadBalancer));
+  const [a, b] = ["fa:00:00:00:00:0a", "fa:00:00:00:00:0b"].map((mac) => ({ ...PORT, mac }));
+  const names = (...more: (typeof a)[]) => {
+    const ports = [PORT, ...more.flatMap((port) => port ?? [])];
+    const { interfaces } = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, { ...standing, ports }));
+    return Object.fromEntries(interfaces.map(({ mac, name }) => [mac, name]));
+  };
+  t.match(names(a, b), names(b));
+  t.match(names(a, b), names(a));
+});
