@@ -4,7 +4,7 @@ import { enableCompileCache } from "node:module";
 import { parseArgs } from "node:util";
 import packageJson from "../package.json" with { type: "json" };
 
-const CONNECTIONS = `  amphora-agent connections [--listener ID] [FILTER...] [--follow | --top] [--json]
+const CONNECTIONS = `  amphora-agent connections [--listener ID] [FILTER...] [--follow] [--top] [--json]
       Shows the connections that go through this amphora, the newest first;
       ! marks those whose other side has not answered yet. Times are UTC.
       FILTERs are --client-src-ip, --client-src-port, --client-dst-ip,
@@ -12,7 +12,7 @@ const CONNECTIONS = `  amphora-agent connections [--listener ID] [FILTER...] [--
       connection to the member. An address may be a prefix (192.0.2.0/24), a port
       a range (1024-2047).
       --follow          refresh until q or Ctrl-C
-      --top             the same, the busiest first
+      --top             the same, the busiest first; --follow may be said, too
       --interval SEC    seconds between two looks (default 2)
       --limit ROWS      rows of a table (default 1000, or what the screen holds)
       --json            a line of JSON each; with --follow, what begins and ends

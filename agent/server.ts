@@ -1,7 +1,6 @@
 /** The agent's API: HTTP over mutual TLS 1.3, for the controller alone. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { TLSSocket } from "node:tls";
 import type { Logger } from "pino";
@@ -125,7 +124,7 @@ export class AgentServer {
     // whoever asks is told at once that it is being looked for
     response.flushHeaders();
     try {
-      await pipeline(Readable.from(textOf(batches)), response);
+      await pipeline(textOf(batches), response);
     } catch (error) {
       response.destroy();
       const gone = error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE";

@@ -10,7 +10,7 @@ Usage:
   amphora-controller up [options]     everything on this host, with a demo; Ctrl-C removes it again
   amphora-controller run [options]    the service: logs to standard output, amphorae outlive it
   amphora-controller ca show|rotate [options]   the certificate authority: what there is, or another one in its place
-  amphora-controller connections LISTENER [FILTER...] [--follow | --top] [--json]
+  amphora-controller connections LISTENER [FILTER...] [--follow] [--top] [--json]
       the connections of a listener over all of its amphorae, asked of the API
       at --api URL (default http://127.0.0.1:9876) with the token in OS_TOKEN,
       else with that in --data-dir; filters and other options are those of

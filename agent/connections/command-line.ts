@@ -41,7 +41,6 @@ export function parseConnectionsArgs<Own extends string>(
     return typeof value === "string" ? value : undefined;
   };
   const { follow, top, json } = values;
-  if (follow && top) throw new ConnectionsUsageError("--follow and --top exclude each other");
   if (top && json) throw new ConnectionsUsageError("--top and --json exclude each other");
   const filters = [...names].flatMap(([name, field]) => {
     const value = given(name);

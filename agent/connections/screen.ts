@@ -11,6 +11,8 @@ const TO_END = "\u001b[J";
 const QUIT = ["q", "Q", "\u0003", "\u0004"];
 /** Lines of a screen that are not rows of the table. */
 const HEAD_LINES = 3;
+/** Serial consoles do not tell their size: it is 0 then. */
+const USUAL = { rows: 24, columns: 80 };
 
 export class Screen {
   readonly #terminal: boolean;
@@ -45,7 +47,7 @@ export class Screen {
 
   /** How many rows of a table fit; null when it is no terminal. */
   get rows(): number | null {
-    return this.#terminal ? Math.max(1, process.stdout.rows - HEAD_LINES) : null;
+    return this.#terminal ? Math.max(1, (process.stdout.rows || USUAL.rows) - HEAD_LINES) : null;
   }
 
   /** Writes as fast as it is read. */
@@ -57,7 +59,7 @@ export class Screen {
   /** Shows lines instead of those before; in a pipe, after them. */
   async show(lines: readonly string[]): Promise<void> {
     if (!this.#terminal) return this.write(`${lines.join("\n")}\n`);
-    const width = process.stdout.columns;
+    const width = process.stdout.columns || USUAL.columns;
     const cut = lines.map((line) => `${line.slice(0, width)}${TO_END_OF_LINE}`);
     await this.write(`${HOME}${cut.join("\n")}\n${TO_END}`);
   }

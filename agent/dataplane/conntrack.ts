@@ -51,19 +51,33 @@ export async function* entries(namespace: string, { mark, family, words }: Wante
   }
 }
 
-/** Exported for tests. */
+/**
+ * Each line becomes a string of its own: parts of it, which are kept, would keep all of what they were cut out of.
+ * Exported for tests.
+ */
 export async function* batchesOf(output: AsyncIterable<Buffer>): AsyncGenerator<Entry[]> {
-  let rest = "";
+  let rest: Buffer = Buffer.alloc(0);
   for await (const piece of output) {
-    const lines = (rest + piece.toString("latin1")).split("\n");
-    rest = lines.pop() ?? "";
-    yield entriesIn(lines);
+    const text = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
+    const batch: Entry[] = [];
+    let from = 0;
+    for (let to = text.indexOf(NEWLINE); to >= 0; to = text.indexOf(NEWLINE, from)) {
+      addEntry(batch, text.toString("latin1", from, to));
+      from = to + 1;
+    }
+    rest = text.subarray(from);
+    yield batch;
   }
-  yield entriesIn([rest]);
+  const batch: Entry[] = [];
+  addEntry(batch, rest.toString("latin1"));
+  yield batch;
 }
 
-function entriesIn(lines: readonly string[]): Entry[] {
-  return lines.map(parseEntry).filter((entry) => entry !== null);
+const NEWLINE = 10;
+
+function addEntry(batch: Entry[], line: string): void {
+  const entry = parseEntry(line);
+  if (entry !== null) batch.push(entry);
 }
 
 /** Connections that end, as they do, until `signal` says so or the command ends. */

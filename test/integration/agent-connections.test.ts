@@ -105,6 +105,39 @@ t.test("the command shows them without an agent, and takes a closed pipe for the
   t.equal((await following).exitCode, 0);
 });
 
+t.test("on a terminal the table takes a screen of its own, and leaves none of it behind", async (t) => {
+  const agent = await serving(t);
+  const flow = await Flow.open(t, VIP, 80);
+  await flow.ask();
+  const words = [process.execPath, AGENT_MAIN, "connections", "--config", join(agent.folder, "agent.json")];
+  for (const [key, name] of [
+    ["q", "q"],
+    ["\u0003", "Ctrl-C"],
+  ] as const) {
+    // script(1) gives it a terminal, whose size is not known
+    const watching = execa(
+      "script",
+      ["-qec", [...words, "--follow", "--top", "--interval", "1"].join(" "), "/dev/null"],
+      {
+        env: { ...productEnv(), TERM: "xterm" },
+        extendEnv: false,
+        reject: false,
+        timeout: 30_000,
+      },
+    );
+    let screen = "";
+    watching.stdout?.on("data", (text: Buffer) => {
+      screen += text.toString();
+    });
+    await eventually("it refreshes", async () => (screen.match(/1 connections/g)?.length ?? 0) >= 2);
+    watching.stdin?.write(key);
+    t.equal((await watching).exitCode, 0, name);
+    t.ok(screen.startsWith("\u001b[?1049h\u001b[?25l"), name);
+    t.match(screen, /CLIENT +VIP/, name);
+    t.ok(screen.trimEnd().endsWith("\u001b[?25h\u001b[?1049l"), name);
+  }
+});
+
 t.test("a listener that needs IPVS is refused where there is none, and what runs goes on", async (t) => {
   // whatever this kernel has: an instance without keepalived can't serve it either
   const agent = await serving(t, { keepalived: "/nowhere/keepalived" });

@@ -85,8 +85,8 @@ t.test("options: what may be asked, and what is wrong with what may not", async 
     limit: 5,
   });
   t.equal(query.toString(), "client_src_ip=10.0.0.0%2F8");
+  t.ok(parseConnectionsArgs(["--follow", "--top"], []).view.top, "which refreshes anyhow");
   for (const [args, said] of [
-    [["--top", "--follow"], /exclude each other/],
     [["--top", "--json"], /exclude each other/],
     [["--interval", "0"], /^--interval must be a number from 1 to 3600$/],
     [["--limit", "1000000"], /^--limit must be/],
