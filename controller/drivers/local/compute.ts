@@ -14,6 +14,9 @@ import { Instances } from "./instances.ts";
 import { removeNamespace } from "./namespaces.ts";
 import type { LocalNetwork } from "./network.ts";
 
+/** As on an instance: images/files/usr/bin/amphora-agent. */
+const NODE_FLAG = "--max-semi-space-size=4";
+
 const AGENT_MAIN = join(import.meta.dirname, "../../../agent/main.ts");
 const WATCH_INTERVAL = 250;
 /** An agent that lives shorter than that is started again after a pause that doubles up to the limit (ms). */
@@ -146,7 +149,7 @@ export class LocalCompute implements HostCompute {
       await mkdir(instances.runFolder(amphoraId), { recursive: true, mode: 0o700 });
       const watched = this.#watched.get(amphoraId);
       this.#watched.set(amphoraId, { startedAt: Date.now(), pause: watched?.pause ?? 0 });
-      const command = [process.execPath, AGENT_MAIN, "run", "--config", instances.recordFile(amphoraId)] as const;
+      const command = [process.execPath, NODE_FLAG, AGENT_MAIN, "run", "--config", instances.recordFile(amphoraId)] as const;
       await startDetached(instances.pidFile(amphoraId), this.#log(amphoraId), [...command]);
     });
   }
