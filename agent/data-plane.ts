@@ -94,7 +94,7 @@ export class DataPlane {
       applier: this.applier,
       haproxy,
       pinger: new Pinger({
-        ping: (addresses, timeout) => ping(namespace, addresses, timeout),
+        ping: (addresses, timeout, signal) => ping(namespace, addresses, timeout, signal),
         onChange: () => void this.watch.look(),
         log,
       }),

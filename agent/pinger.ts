@@ -12,9 +12,12 @@ import type { Command } from "./dataplane/haproxy-socket.ts";
 import type { StatRow } from "./dataplane/haproxy-stats.ts";
 import { PingError } from "./dataplane/ping.ts";
 
+/** An answer that comes later is none, whatever the monitor's timeout says (ms). */
+const LONGEST_WAIT = 60_000;
+
 export interface PingerOptions {
   /** pings addresses, waits so many ms for answers, and returns those that came: see `ping` */
-  readonly ping: (addresses: readonly string[], timeout: number) => Promise<ReadonlySet<string>>;
+  readonly ping: (addresses: readonly string[], timeout: number, signal: AbortSignal) => Promise<ReadonlySet<string>>;
   /** called when a member turned up or down */
   readonly onChange: () => void;
   readonly log: Logger;
@@ -26,6 +29,8 @@ interface Verdict {
   against: number;
   /** when the next ping is due (ms, performance.now()) */
   due: number;
+  /** whether an answer is waited for: a monitor may wait for longer than it pauses */
+  underWay: boolean;
 }
 
 interface Target {
@@ -39,6 +44,7 @@ export class Pinger {
   /** member id -> what is known of it */
   #verdicts = new Map<string, Verdict>();
   readonly #underWay = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
 
   constructor(options: PingerOptions) {
     this.#options = options;
@@ -59,15 +65,16 @@ export class Pinger {
     this.#verdicts = new Map(
       targets.map(({ member }) => {
         const known = this.#verdicts.get(member.id);
-        return [member.id, known ?? { up: !down.has(member.id), against: 0, due: now }];
+        return [member.id, known ?? { up: !down.has(member.id), against: 0, due: now, underWay: false }];
       }),
     );
-    const due = targets.filter(({ member }) => (this.#verdicts.get(member.id)?.due ?? now) <= now);
-    for (const { member, monitor } of due) {
+    const due = targets.filter(({ member, monitor }) => {
       const verdict = this.#verdicts.get(member.id);
-      if (verdict !== undefined) verdict.due = now + monitor.delay * 1000;
-    }
-    for (const [timeout, group] of Map.groupBy(due, ({ monitor }) => monitor.timeout * 1000)) {
+      if (verdict === undefined || verdict.underWay || verdict.due > now) return false;
+      Object.assign(verdict, { due: now + monitor.delay * 1000, underWay: true });
+      return true;
+    });
+    for (const [timeout, group] of Map.groupBy(due, ({ monitor }) => Math.min(monitor.timeout * 1000, LONGEST_WAIT))) {
       const work = this.#ping(group, timeout).finally(() => this.#underWay.delete(work));
       this.#underWay.add(work);
     }
@@ -85,19 +92,31 @@ export class Pinger {
   }
 
   /** Waits for pings under way. */
-  async stop(): Promise<void> {
+  async idle(): Promise<void> {
     await Promise.all(this.#underWay);
+  }
+
+  /** Gives up pings under way. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.idle();
   }
 
   async #ping(targets: readonly Target[], timeout: number): Promise<void> {
     const { ping, onChange, log } = this.#options;
     try {
-      const answered = await ping([...new Set(targets.map(({ address }) => address))], timeout);
+      const answered = await ping([...new Set(targets.map(({ address }) => address))], timeout, this.#stopping.signal);
       const changed = targets.filter((target) => this.#judge(target, answered.has(target.address)));
       if (changed.length > 0) onChange();
     } catch (error) {
       if (!(error instanceof PingError)) throw error;
+      if (this.#stopping.signal.aborted) return;
       log.error({ err: error }, "pinging members failed: they stay as they are");
+    } finally {
+      for (const { member } of targets) {
+        const verdict = this.#verdicts.get(member.id);
+        if (verdict !== undefined) verdict.underWay = false;
+      }
     }
   }
 

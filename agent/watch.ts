@@ -132,6 +132,7 @@ export class Watch {
     const stats = await this.#count(spec);
     const rows = stats?.rows.get(stats.worker) ?? null;
     const health = healthOf(spec, rows !== null && (await this.#tell(spec, rows)) ? await this.#rows() : rows);
+    await this.#options.haproxy.trimLog();
     const ipvsAnswers = await this.#options.ipvs.look(spec, health);
     const groupAnswers = await this.#options.group.look(spec, health);
     this.#health = health;

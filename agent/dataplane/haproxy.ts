@@ -1,6 +1,6 @@
 /** All that knows how HAProxy is started, reloaded and asked. It runs in the tenant's namespace and outlives the agent. */
 import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,12 +8,14 @@ import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
 import { REPLICAS_BACKEND } from "../../templates/haproxy/group.ts";
 import type { AmphoraSpec } from "../../templates/spec.ts";
+import { DaemonLog } from "./daemon-log.ts";
 import { ask, type Command, HaproxyError, type Processes, showProcesses, tell } from "./haproxy-socket.ts";
 import { parseChecks, parseStat, SHOW_STAT, type StatRow, stateForReload } from "./haproxy-stats.ts";
+import { CommandError } from "./inside.ts";
 import { type Endpoint, strangersOn } from "./sockets.ts";
 
-/** A new worker binds and answers well within this, or never (ms). */
-const START_LIMIT = 10_000;
+/** A new worker binds and answers well within this (ms). */
+const START_LIMIT = 20_000;
 /** A master that reloads hears nobody until it has read its configuration, and tried for 2 s to bind (ms). */
 const DEAF_LIMIT = 5000;
 const POLL = 10;
@@ -37,13 +39,13 @@ export class Haproxy {
   /** where the master listens */
   readonly masterSocket: string;
   readonly #pidFile: string;
-  readonly #log: string;
+  readonly #log: DaemonLog;
 
   constructor(options: HaproxyOptions) {
     this.#options = options;
     this.masterSocket = `${options.runDir}/haproxy-master.sock`;
     this.#pidFile = `${options.runDir}/haproxy.pid`;
-    this.#log = `${options.runDir}/haproxy.log`;
+    this.#log = new DaemonLog(`${options.runDir}/haproxy.log`);
   }
 
   /** HAProxy's version, such as 2.6.12. @throws {HaproxyError} when there is no HAProxy */
@@ -90,12 +92,15 @@ export class Haproxy {
     return strangersOn(wanted, processes.master, pids);
   }
 
-  /** Starts the master on the file in place, in the namespace. @throws {HaproxyError} with its last words */
+  /**
+   * Starts the master on the file in place, in the namespace.
+   * @throws {HaproxyError} with its last words @throws {CommandError} it takes too long
+   */
   async start(): Promise<void> {
     await this.#endStray();
     await this.#saveState("1\n");
-    const offset = await this.#logLength();
-    const log = openSync(this.#log, "a", 0o600);
+    const offset = await this.#log.length();
+    const log = this.#log.openToWrite();
     const { binary, namespace, configFile } = this.#options;
     const args = [
       `--net=/run/netns/${namespace}`,
@@ -127,32 +132,35 @@ export class Haproxy {
       await sleep(POLL);
     }
     await this.#endStray();
-    throw await this.#failure("HAProxy did not start", offset);
+    throw await this.#failure("HAProxy did not start", offset, ended);
   }
 
   /**
    * Puts the file in place into use: a new worker takes over the listening sockets, the old one finishes its
    * connections. Health states of members that stay are handed over, and tables of clients and their members.
    * @throws {HaproxyError} when the new worker failed, with its words; then the old worker still serves
+   * @throws {CommandError} it takes too long
    */
   async reload(next: AmphoraSpec): Promise<void> {
     const before = await showProcesses(this.masterSocket);
     const handsOver = await this.#canHandOver();
     await this.#saveState(stateForReload(await ask(this.masterSocket, "@1 show servers state"), next));
-    const offset = await this.#logLength();
+    const offset = await this.#log.length();
     process.kill(before.master, "SIGUSR2");
     const deadline = Date.now() + START_LIMIT;
-    while (Date.now() < deadline) {
+    let failed = false;
+    while (!failed && Date.now() < deadline) {
       await sleep(POLL);
       const now = await this.#processesNow();
       if (now === null || now.reloads === before.reloads) continue;
-      if (now.failed > 0) break;
+      failed = now.failed > 0;
+      if (failed) continue;
       if (now.worker === null || now.worker === before.worker || !(await this.#serves())) continue;
       // another reload before would hand over only a part
       if (handsOver) await this.#tablesComplete();
       return;
     }
-    throw await this.#failure("HAProxy kept its old configuration", offset);
+    throw await this.#failure("HAProxy kept its old configuration", offset, failed);
   }
 
   /**
@@ -260,14 +268,19 @@ export class Haproxy {
     await writeFileAtomic(`${this.#options.runDir}/servers.state`, text, { mode: 0o600 });
   }
 
-  async #logLength(): Promise<number> {
-    return (await readFile(this.#log).catch(() => Buffer.alloc(0))).length;
+  /** Keeps its log from growing without end: each member that goes up or down is told there. */
+  trimLog(): Promise<void> {
+    return this.#log.trim();
   }
 
-  /** What went wrong, in the words that HAProxy's log holds since it had that length. */
-  async #failure(what: string, offset: number): Promise<HaproxyError> {
-    const log = await readFile(this.#log).catch(() => Buffer.alloc(0));
-    const said = complaints(log.subarray(offset).toString("utf8"));
+  /**
+   * What went wrong, in the words that HAProxy's log holds since it had that length.
+   * @param failed false: it may only be slow, which is nobody's fault, unless it complains
+   */
+  async #failure(what: string, offset: number, failed: boolean): Promise<HaproxyError | CommandError> {
+    const text = await this.#log.since(offset);
+    if (!failed && !/^\[ALERT\]/m.test(text)) return new CommandError(`${what} within ${START_LIMIT} ms`);
+    const said = complaints(text);
     return new HaproxyError(`${what}: ${said.join("; ")}`, said);
   }
 
@@ -275,6 +288,7 @@ export class Haproxy {
     const [file, ...args] = command;
     const result = await execa(file, args, { reject: false, timeout: 30_000, stdin: "ignore" });
     if (!result.failed) return { stdout: result.stdout };
+    if (result.timedOut) throw new CommandError(result.shortMessage);
     const said = complaints(result.stderr);
     throw new HaproxyError(said.join("; ") || result.shortMessage || `${file} failed`, said);
   }

@@ -3,24 +3,23 @@
  * agent.
  */
 import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
-import { readFile, rm, stat, truncate } from "node:fs/promises";
+import { closeSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
-import { wordsInside } from "./inside.ts";
+import { DaemonLog } from "./daemon-log.ts";
+import { CommandError, wordsInside } from "./inside.ts";
 
 /** keepalived did not start, or refuses a configuration; the message holds what it said. */
 export class KeepalivedError extends Error {
   override readonly name = "KeepalivedError";
 }
 
-/** It reads thousands of members within this, or never (ms). */
-const START_LIMIT = 10_000;
+/** It reads thousands of members within this (ms). */
+const START_LIMIT = 20_000;
 const POLL = 20;
-/** Its log lies in memory: what is longer is cut off. */
-const MAX_LOG = 4 * 1024 * 1024;
 
 export interface KeepalivedOptions {
   readonly binary: string;
@@ -45,12 +44,12 @@ export async function keepalivedVersion(binary: string): Promise<string | null> 
 export class Keepalived {
   readonly #options: KeepalivedOptions;
   readonly #pidFile: string;
-  readonly #log: string;
+  readonly #log: DaemonLog;
 
   constructor(options: KeepalivedOptions) {
     this.#options = options;
     this.#pidFile = join(options.runDir, `keepalived-${options.part}.pid`);
-    this.#log = join(options.runDir, `keepalived-${options.part}.log`);
+    this.#log = new DaemonLog(join(options.runDir, `keepalived-${options.part}.log`));
   }
 
   /**
@@ -85,11 +84,11 @@ export class Keepalived {
     return command.includes(this.#options.configFile) ? pid : null;
   }
 
-  /** Starts it on the file in place. @throws {KeepalivedError} with its last words */
+  /** Starts it on the file in place. @throws {KeepalivedError} with its last words @throws {CommandError} it takes too long */
   async start(): Promise<void> {
     const { binary, namespace, configFile, runDir, part, words = [] } = this.#options;
-    const offset = await this.#logLength();
-    const log = openSync(this.#log, "a", 0o600);
+    const offset = await this.#log.length();
+    const log = this.#log.openToWrite();
     const childFile = join(runDir, `keepalived-${part}-child.pid`);
     const [file, ...args] = wordsInside(namespace, [
       binary,
@@ -117,11 +116,11 @@ export class Keepalived {
     await this.#awaitWords("Startup complete", offset, () => ended);
   }
 
-  /** Has it read its file again. @throws {KeepalivedError} */
+  /** Has it read its file again. @throws {KeepalivedError} @throws {CommandError} it takes too long */
   async reload(): Promise<void> {
     const pid = await this.pid();
     if (pid === null) throw new KeepalivedError("keepalived is gone");
-    const offset = await this.#logLength();
+    const offset = await this.#log.length();
     process.kill(pid, "SIGHUP");
     await this.#awaitWords("Reload complete", offset, () => false);
   }
@@ -141,27 +140,20 @@ export class Keepalived {
 
   /** Keeps its log from growing without end. */
   async trimLog(): Promise<void> {
-    if ((await this.#logLength()) > MAX_LOG) await truncate(this.#log);
+    await this.#log.trim();
   }
 
   async #awaitWords(words: string, offset: number, ended: () => boolean): Promise<void> {
     const deadline = Date.now() + START_LIMIT;
     for (;;) {
       const over = ended() || Date.now() > deadline;
-      const said = await this.#said(offset);
+      const said = await this.#log.since(offset);
       if (said.includes(words)) return;
-      if (over) throw new KeepalivedError(complaints(said) || `keepalived never said "${words}"`);
+      const complaint = complaints(said);
+      if (ended() || (over && complaint !== "")) throw new KeepalivedError(complaint || "keepalived ended at once");
+      if (over) throw new CommandError(`keepalived has not said "${words}" within ${START_LIMIT} ms`);
       await sleep(POLL);
     }
-  }
-
-  async #said(offset: number): Promise<string> {
-    const log = await readFile(this.#log).catch(() => Buffer.alloc(0));
-    return log.subarray(offset).toString("utf8");
-  }
-
-  async #logLength(): Promise<number> {
-    return (await stat(this.#log).catch(() => null))?.size ?? 0;
   }
 }
 

@@ -10,12 +10,13 @@ export class PingError extends Error {
  * Sends each address one echo request.
  * @param timeout ms until an answer is too late
  * @returns those that answered
- * @throws {PingError}
+ * @throws {PingError} among others when it is called off
  */
 export async function ping(
   namespace: string,
   addresses: readonly string[],
   timeout: number,
+  signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
   // one request each, a millisecond apart, no second try; results on standard error
   const options = ["-C", "1", "-r", "0", "-i", "1", "-q", "-t", String(timeout), "-f", "-"];
@@ -23,6 +24,7 @@ export async function ping(
     input: `${addresses.join("\n")}\n`,
     reject: false,
     timeout: timeout + addresses.length * 2 + 5000,
+    cancelSignal: signal,
   });
   // 1: some did not answer; 2: some could not be sent to, which is no answer either
   if (result.exitCode === undefined || result.exitCode > 2) {

@@ -39,7 +39,7 @@ class Network {
     for (let i = 0; i < times; i++) {
       this.pinger.beat(PINGED, rows, this.#now);
       this.#now += 2000;
-      await this.pinger.stop();
+      await this.pinger.idle();
       await setImmediate();
     }
     return this.pinger.corrections(PINGED, rows).map(({ line }) => line);
@@ -54,13 +54,35 @@ t.test("each member is pinged once in the monitor's delay, where its monitor_add
   const net = new Network(["10.77.0.21", "10.77.0.99"]);
   const members = [member(1), member(2, { monitor_address: "10.77.0.99" })];
   const one = spec({ pools: [pool(1, members, { health_monitor: monitor(CHECKED) })] });
-  for (const now of [0, 1000, 1999, 2000, 2500]) net.pinger.beat(one, [], now);
-  await net.pinger.stop();
+  for (const now of [0, 1000, 1999, 2000, 2500]) {
+    net.pinger.beat(one, [], now);
+    await net.pinger.idle();
+  }
   t.strictSame(net.asked, [
     ["10.77.0.21", "10.77.0.99"],
     ["10.77.0.21", "10.77.0.99"],
   ]);
 });
+
+t.test(
+  "a monitor that waits for longer than it pauses has one ping under way, which ends with the pinger",
+  async (t) => {
+    const waits: number[] = [];
+    const pinger = new Pinger({
+      ping: (_, timeout, signal) => {
+        waits.push(timeout);
+        return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new PingError("called off"))));
+      },
+      onChange: () => t.fail("nothing is known"),
+      log: pino({ level: "silent" }),
+    });
+    const patient = monitor({ ...CHECKED, timeout: 2_147_483 });
+    const one = spec({ pools: [pool(1, [member(1)], { health_monitor: patient })] });
+    for (let now = 0; now < 60_000; now += 1000) pinger.beat(one, [], now);
+    t.strictSame(waits, [60_000]);
+    await pinger.stop();
+  },
+);
 
 t.test("a member is down after max_retries_down silences in a row, and up after max_retries answers", async (t) => {
   const net = new Network(["10.77.0.22"]);
