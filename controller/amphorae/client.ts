@@ -83,8 +83,8 @@ export class AgentClient {
   }
 
   /** @throws {RefusedError} 422 the spec is at fault, 409 the agent runs a newer one @throws {UnreachableError} */
-  putSpec(to: AgentAddress, spec: AmphoraSpecInput): Promise<ApplyAnswer> {
-    return this.#call(to, "PUT", "/v1/spec", spec, applyAnswer, SPEC_LIMIT);
+  putSpec(to: AgentAddress, spec: AmphoraSpecInput, limit = SPEC_LIMIT): Promise<ApplyAnswer> {
+    return this.#call(to, "PUT", "/v1/spec", spec, applyAnswer, limit);
   }
 
   health(to: AgentAddress): Promise<HealthReport> {

@@ -20,6 +20,8 @@ import type { AmphoraePlan, Slot } from "./plan.ts";
 const READY_POLL = 25;
 /** An agent that died is back within this (ms). */
 const RETURN_LIMIT = 5000;
+/** An instance that may just be slow is waited for so many times the boot limit before another takes its place. */
+const PATIENCE = 3;
 
 export interface AmphoraeOptions {
   readonly store: Store;
@@ -143,6 +145,19 @@ export class Amphorae {
     }
   }
 
+  /**
+   * Removes instances that have not come up for several tries: one whose system hangs would do so for ever. The next try
+   * makes others. Those that have served before are left to the health watch.
+   */
+  async startAfresh(attempts: number, rows: readonly Amphora[]): Promise<void> {
+    if ((attempts + 1) % PATIENCE !== 0) return;
+    for (const row of rows) {
+      if (row.status === "ALLOCATED") continue;
+      this.#options.log.warn({ loadbalancer: row.loadbalancer_id, amphora: row.id }, "never came up: another is made");
+      await this.remove(row);
+    }
+  }
+
   /** Ends the instance, gives its addresses back and forgets the row: in this order, so that a crash leaks nothing. */
   async remove(row: Amphora): Promise<void> {
     const { compute, network, store } = this.#options;
@@ -195,7 +210,10 @@ export class Amphorae {
         await client.info(addressOf(row));
         return;
       } catch (error) {
-        if (!(error instanceof UnreachableError) || Date.now() > deadline) throw error;
+        if (!(error instanceof UnreachableError)) throw error;
+        if (Date.now() > deadline) {
+          throw new UnreachableError(`amphora ${row.id} does not answer its controller: ${error.message}`);
+        }
         await sleep(READY_POLL, undefined, { signal });
       }
     }

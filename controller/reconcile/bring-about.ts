@@ -1,5 +1,5 @@
 /** From what is wanted of a load balancer to amphorae that serve it: new ones first, then the switch, then old ones go. */
-import { RefusedError } from "../amphorae/client.ts";
+import { RefusedError, UnreachableError } from "../amphorae/client.ts";
 import type { TlsMaterial } from "../certificates/tls.ts";
 import { ComputeRefusedError } from "../drivers/compute.ts";
 import type { Amphora } from "../model/amphora.ts";
@@ -71,7 +71,14 @@ export async function bringAbout(steps: Steps, present: Wanted, lease: Lease): P
   const failures = [...booted.failures, ...served.failures];
   const decisive = failures.find(({ error }) => DECISIVE.some((each) => error instanceof each));
   if (decisive !== undefined) throw decisive.error;
-  if (served.done.length === 0) throw failures[0]?.error;
+  if (served.done.length === 0) {
+    const silent = booted.failures.filter(({ error }) => error instanceof UnreachableError);
+    await amphorae.startAfresh(
+      loadBalancer.attempts,
+      silent.map(({ row }) => row),
+    );
+    throw failures[0]?.error;
+  }
   for (const { row, ports } of served.done) {
     lease.check();
     await amphorae.unplugOthers(row, ports);

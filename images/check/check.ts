@@ -168,7 +168,7 @@ class Check {
   }
 
   async #apply(revision: number, group: Group): Promise<string> {
-    const { how, duration_ms } = await this.#world.putSpec(revision, group);
+    const { how, duration_ms } = await this.#world.putSpec(revision, group, STEP_LIMIT);
     return `${how} in ${duration_ms.toFixed(0)} ms`;
   }
 

@@ -117,10 +117,10 @@ export class World {
   }
 
   /** Sends a spec with a listener of each data plane. @param group what the amphora is part of */
-  putSpec(revision: number, group: Group): Promise<ApplyAnswer> {
+  putSpec(revision: number, group: Group, limit: number): Promise<ApplyAnswer> {
     const { port } = this.#member.address() as AddressInfo;
     const udpPort = this.#udpMember.address().port;
-    return this.#client.putSpec(this.#amphora, specOf(this.#amphoraId, revision, group, { port, udpPort }));
+    return this.#client.putSpec(this.#amphora, specOf(this.#amphoraId, revision, group, { port, udpPort }), limit);
   }
 
   /** One request of a client to the VIP. @throws when it is not the member that answers */
