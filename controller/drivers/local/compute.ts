@@ -149,7 +149,14 @@ export class LocalCompute implements HostCompute {
       await mkdir(instances.runFolder(amphoraId), { recursive: true, mode: 0o700 });
       const watched = this.#watched.get(amphoraId);
       this.#watched.set(amphoraId, { startedAt: Date.now(), pause: watched?.pause ?? 0 });
-      const command = [process.execPath, NODE_FLAG, AGENT_MAIN, "run", "--config", instances.recordFile(amphoraId)] as const;
+      const command = [
+        process.execPath,
+        NODE_FLAG,
+        AGENT_MAIN,
+        "run",
+        "--config",
+        instances.recordFile(amphoraId),
+      ] as const;
       await startDetached(instances.pidFile(amphoraId), this.#log(amphoraId), [...command]);
     });
   }
