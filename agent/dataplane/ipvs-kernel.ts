@@ -43,8 +43,12 @@ export function ipvsSettings(spec: AmphoraSpec): string[] {
         `net.${family}.neigh.${name}.delay_first_probe_time=1`,
       ]),
     ),
-    // the other amphora of a pair knows a connection from its first packet on, and hears of it again every ten
-    ...(spec.vrrp === null || spec.replicas !== null ? [] : ["net.ipv4.vs.sync_threshold=1 10"]),
+    // the other amphora of a pair is told of a connection when it is established, with the next packet after 10 s, and
+    // when it ends; twice more in case it did not hear. A threshold counts packets: TCP's first is never told of, as it
+    // establishes nothing, and "1 10" tells of the eleventh (ip_vs_sync.c, ip_vs_sync_conn_needed)
+    ...(spec.vrrp === null || spec.replicas !== null
+      ? []
+      : ["net.ipv4.vs.sync_threshold=0 0", "net.ipv4.vs.sync_refresh_period=10", "net.ipv4.vs.sync_retries=2"]),
     // PING checks run without any privilege
     "net.ipv4.ping_group_range=0 2147483647",
   ];
