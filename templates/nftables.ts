@@ -6,6 +6,7 @@ import ipaddr from "ipaddr.js";
 import { loadTemplate } from "./engine.ts";
 import { familyOf, type IpvsService, ipvsServices, marksOf } from "./ipvs.ts";
 import type { AmphoraSpec, ListenerSpec } from "./spec.ts";
+import { interfaceOf, isOnSubnet, wayTo } from "./vips.ts";
 
 interface EndpointView {
   address: string;
@@ -29,8 +30,9 @@ interface ListenerView {
 interface SourceView {
   family: string;
   vip: string;
+  protocol: string;
   mark: string;
-  /** members on the VIP's own subnet, and elsewhere */
+  /** members that see the VIP, and those that see the amphora's own address */
   near: MemberEndpoint[];
   far: MemberEndpoint[];
 }
@@ -57,6 +59,8 @@ interface NftablesView {
   /** whether packets that are on their way to another replica pass through here */
   passing: boolean;
   sources: SourceView[];
+  /** whether an answer may come that belongs to a connection of the other amphora's */
+  paired: boolean;
   limits: LimitView[];
 }
 
@@ -77,6 +81,7 @@ export function renderNftables(spec: AmphoraSpec): string {
     listeners: listeners.map((listener) => listenerView(listener, markOf(listener))),
     passing: spec.replicas !== null,
     sources: services.map((service) => sourceView(service, spec, markOf(service.listener))),
+    paired: spec.vrrp !== null && spec.replicas === null,
     limits: listeners
       .filter(({ connection_limit }) => connection_limit > 0 && connection_limit <= MAX_COUNTED)
       .map((listener) => limitView(listener, spec, markOf(listener))),
@@ -136,25 +141,24 @@ function outermost(cidrs: readonly string[]): string[] {
 }
 
 /**
- * A member on the VIP's own subnet sees connections from the VIP, which outlives this amphora, and its answers come back
- * without a route. From elsewhere it sees the address of the interface that leads to it, and so does every member of a
- * load balancer with replicas: any of those would get an answer that was sent to the VIP.
+ * A member that is reached by the interface of the VIP, on its subnet or through a router there, sees connections from
+ * the VIP, which outlives this amphora. Others see the address of the interface that leads to them, for an answer to the
+ * VIP might take another way; and so does every member of a load balancer with replicas: any of those would get an answer
+ * that was sent to the VIP.
  */
 function sourceView(service: IpvsService, spec: AmphoraSpec, mark: string): SourceView {
-  const subnets = spec.interfaces
-    .flatMap(({ addresses }) => addresses)
-    .filter((each) => familyOf(each.split("/")[0] ?? "") === service.family)
-    .map((each) => ipaddr.parseCIDR(each));
-  const shared = subnets.filter((subnet) => ipaddr.parse(service.vip).match(subnet));
-  const isNear = (address: string) =>
-    spec.replicas === null && shared.some((subnet) => ipaddr.parse(address).match(subnet));
-  const endpoints = service.members.map(({ address, protocol_port: port }) => ({ address, port }));
+  const { vip, family, transport, members } = service;
+  const { interfaces, replicas } = spec;
+  const shown = replicas === null && isOnSubnet(vip, interfaces);
+  const seesVip = (address: string) => shown && wayTo(address, interfaces) === interfaceOf(vip, interfaces);
+  const endpoints = members.map(({ address, protocol_port: port }) => ({ address, port }));
   return {
-    family: service.family === 4 ? "ip" : "ip6",
-    vip: service.vip,
+    family: family === 4 ? "ip" : "ip6",
+    vip,
+    protocol: transport.toLowerCase(),
     mark,
-    near: endpoints.filter(({ address }) => isNear(address)),
-    far: endpoints.filter(({ address }) => !isNear(address)),
+    near: endpoints.filter(({ address }) => seesVip(address)),
+    far: endpoints.filter(({ address }) => !seesVip(address)),
   };
 }
 

@@ -19,6 +19,22 @@ export function ownAddress({ vips, interfaces }: AmphoraSpec): string | null {
   return (own.find((prefix) => isInSubnet(vip, prefix)) ?? own[0])?.split("/")[0] ?? null;
 }
 
+/** The interface by which an address is reached: that of the longest prefix among subnets and routes; none without such. */
+export function wayTo(address: string, interfaces: readonly InterfaceSpec[]): InterfaceSpec | undefined {
+  const ways = interfaces
+    .flatMap((each) =>
+      [...each.addresses, ...each.routes.map(({ destination }) => destination)].map((to) => ({ each, to })),
+    )
+    .filter(({ to }) => isInSubnet(address, to))
+    .map(({ each, to }) => ({ each, length: ipaddr.parseCIDR(to)[1] }));
+  return ways.sort((a, b) => b.length - a.length)[0]?.each;
+}
+
+/** Whether the VIP is of a subnet of its interface: then neighbours and routers there know where it is. */
+export function isOnSubnet(vip: string, interfaces: readonly InterfaceSpec[]): boolean {
+  return interfaceOf(vip, interfaces)?.addresses.some((prefix) => isInSubnet(vip, prefix)) ?? false;
+}
+
 function isInSubnet(text: string, prefix: string): boolean {
   const address = ipaddr.parse(text);
   const [network, length] = ipaddr.parseCIDR(prefix);

@@ -46,13 +46,34 @@ t.test("a limit that is lifted takes its table with it", async (t) => {
   t.equal(change, `delete table inet ${LIMIT}\n`);
 });
 
-t.test("members on the VIP's subnet see the VIP, others the interface's address", async (t) => {
-  const rules = flat({
-    members: [member(1), member(2, { address: "198.51.100.9" }), member(3, { address: "fd77::23" })],
-  });
-  t.match(rules, "ip daddr . th dport { 10.77.0.21 . 8080 } snat ip to 10.77.0.5");
-  t.match(rules, "ip daddr . th dport { 198.51.100.9 . 8080 } masquerade");
-  t.match(rules, "ip6 daddr . th dport { fd77::23 . 8080 } snat ip6 to fd77::5");
+t.test("members behind the VIP's interface see the VIP, others the address of theirs", async (t) => {
+  const [eth1] = forwardSpec().interfaces;
+  const eth2 = { name: "eth2", mac: "fa:16:3e:00:00:02", addresses: ["10.78.0.10/24", "fd78::10/64"] };
+  if (eth1 === undefined) throw new Error("there is no interface");
+  const addresses = ["10.77.0.21", "10.78.0.21", "198.51.100.9", "fd77::23", "fd78::23", "2001:db8::9"];
+  const rules = (
+    routes: { destination: string; via: string }[],
+    more: readonly { destination: string; via: string }[] = [],
+  ) =>
+    flat({
+      interfaces: [
+        { ...eth1, routes },
+        { ...eth2, routes: [...more] },
+      ],
+      members: addresses.map((address, i) => member(i + 1, { address })),
+    });
+  const gateways = [
+    { destination: "0.0.0.0/0", via: "10.77.0.1" },
+    { destination: "::/0", via: "fd77::1" },
+  ];
+  const routed = rules(gateways);
+  t.match(routed, "ip daddr . th dport { 10.77.0.21 . 8080, 198.51.100.9 . 8080 } snat ip to 10.77.0.5");
+  t.match(routed, "ip daddr . th dport { 10.78.0.21 . 8080 } masquerade");
+  t.match(routed, "ip6 daddr . th dport { fd77::23 . 8080, 2001:db8::9 . 8080 } snat ip6 to fd77::5");
+  t.match(routed, "ip6 daddr . th dport { fd78::23 . 8080 } masquerade");
+  const elsewhere = rules(gateways, [{ destination: "198.51.100.0/24", via: "10.78.0.1" }]);
+  t.match(elsewhere, "ip daddr . th dport { 10.78.0.21 . 8080, 198.51.100.9 . 8080 } masquerade");
+  t.match(rules([]), "{ 10.78.0.21 . 8080, 198.51.100.9 . 8080 } masquerade", "no way is known");
   t.match(flat({ interfaces: [] }), "{ 10.77.0.21 . 8080, 10.77.0.22 . 8080 } masquerade", "no subnet is known");
 });
 
