@@ -1,7 +1,6 @@
 /** Members that tell each client what they see of it, and clients that ask them. */
 import { createSocket, type Socket as Datagrams } from "node:dgram";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { eventually } from "./agent.ts";
 import type { Scope } from "./scope.ts";
 
 const LIMIT = 5000;
@@ -63,6 +62,11 @@ export class TellingMember {
     this.#datagrams = null;
   }
 
+  /** Says something to everybody who is connected, unasked. */
+  speak(): void {
+    for (const socket of this.#open) socket.write(this.#tell(socket.remoteAddress ?? "", socket.remotePort ?? 0));
+  }
+
   get connections(): number {
     return this.#open.size;
   }
@@ -91,6 +95,7 @@ export interface From {
 export class Flow {
   readonly #socket: Socket;
   #received = "";
+  #heard: () => void = () => undefined;
   /** why it ended; null while it is open */
   ended: string | null = null;
 
@@ -98,12 +103,14 @@ export class Flow {
     this.#socket = socket.setEncoding("utf8").setNoDelay();
     socket.on("data", (text: string) => {
       this.#received += text;
+      if (text.endsWith("\n")) this.#heard();
     });
     socket.on("error", (error: NodeJS.ErrnoException) => {
       this.ended = error.code ?? error.message;
     });
     socket.on("close", () => {
       this.ended ??= "closed";
+      this.#heard();
     });
   }
 
@@ -129,15 +136,18 @@ export class Flow {
   /** @throws when the connection is broken, or no answer comes */
   async ask(): Promise<Seen> {
     this.#received = "";
-    this.#socket.write("who\n");
-    await eventually(
-      "an answer",
-      async () => {
-        if (this.ended !== null) throw new Error(`the connection has ended: ${this.ended}`);
-        return this.#received.endsWith("\n");
-      },
-      LIMIT,
-    );
+    // not polled: there may be thousands
+    const answer = new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`no answer within ${LIMIT} ms`)), LIMIT);
+      this.#heard = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    if (this.ended === null) this.#socket.write("who\n");
+    else this.#heard();
+    await answer;
+    if (this.ended !== null) throw new Error(`the connection has ended: ${this.ended}`);
     return parse(this.#received);
   }
 
@@ -150,6 +160,12 @@ export class Flow {
   reset(): void {
     this.#socket.resetAndDestroy();
   }
+}
+
+/** How many of them still answer. */
+export async function alive(flows: readonly Flow[]): Promise<number> {
+  const answers = await Promise.allSettled(flows.map((flow) => flow.ask()));
+  return answers.filter(({ status }) => status === "fulfilled").length;
 }
 
 /** Why no connection comes about; null when one does. */

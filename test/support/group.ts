@@ -8,13 +8,87 @@ import { specInput } from "./specs.ts";
 export const VIP = "10.77.0.5";
 export const VIP6 = "fd77::5";
 const BRIDGE = "group0";
+const SECOND = "group1";
 const OWN = ["10.77.0.1/24", "fd77::1/64", ...[21, 22, 23].flatMap((n) => [`10.77.0.${n}/24`, `fd77::${n}/64`])];
+const SECOND_OWN = ["10.78.0.1/24", "10.78.0.31/24"];
 const ADVERT_INTERVAL = 200;
 
 export interface Placing {
   readonly replicas?: "DIRECT" | "TUNNEL";
   /** the address family of the first VIP, over which they speak with each other */
   readonly family?: 4 | 6;
+  /** whether each of them has an interface on a second subnet, too */
+  readonly second?: boolean;
+}
+
+/** Makes the subnet, and plugs as many amphorae in: one end waits for the agent of each. */
+export async function plugGroup(t: Scope, count: number, second = false): Promise<void> {
+  const lines: string[] = [];
+  const bridge = (name: string, own: readonly string[]) => {
+    t.teardown(() => execa("ip", ["link", "delete", name], { reject: false }));
+    lines.push(
+      `link add ${name} type bridge`,
+      ...own.map((each) => `address add ${each} dev ${name}${each.includes(":") ? " nodad" : ""}`),
+      `link set ${name} up`,
+    );
+  };
+  const plug = (name: string, i: number, address: string) => {
+    t.teardown(() => execa("ip", ["link", "delete", `${name}p${i}`], { reject: false }));
+    lines.push(
+      `link add ${name}p${i} type veth peer name ${name}free${i} address ${address}`,
+      `link set ${name}p${i} master ${name} up`,
+    );
+  };
+  bridge(BRIDGE, OWN);
+  if (second) bridge(SECOND, SECOND_OWN);
+  for (let i = 0; i < count; i++) {
+    plug(BRIDGE, i, mac(i));
+    if (second) plug(SECOND, i, secondMac(i));
+  }
+  await execa("ip", ["-batch", "-"], { input: `${lines.join("\n")}\n` });
+}
+
+/** Pulls the cable of one of them, or puts it back. */
+export async function setCable(index: number, state: "up" | "down"): Promise<void> {
+  await execa("ip", ["link", "set", `${BRIDGE}p${index}`, state]);
+}
+
+/** The spec of one of several. @param ids of all of them @param standby whether it is to hold the VIPs no more */
+export function groupSpec(
+  ids: readonly string[],
+  index: number,
+  revision: number,
+  { replicas, family = 4, second = false }: Placing = {},
+  changes: Partial<AmphoraSpecInput> = {},
+  standby = false,
+): AmphoraSpecInput {
+  const own = (i: number) => (family === 4 ? address(i) : address6(i));
+  const others = ids.flatMap((id, i) => (i === index ? [] : [{ amphora_id: id, address: own(i) }]));
+  return specInput({
+    amphora_id: ids[index] ?? "",
+    revision,
+    role: index === 0 ? "MASTER" : "BACKUP",
+    vrrp: { id: 1, priority: slot(index), advert_interval_ms: ADVERT_INTERVAL, peers: others },
+    standby,
+    replicas:
+      replicas === undefined
+        ? null
+        : {
+            forwarding: replicas,
+            members: ids.map((id, i) => ({ amphora_id: id, slot: slot(i), address: own(i), mac: mac(i) })),
+          },
+    interfaces: [
+      {
+        name: "eth1",
+        mac: mac(index),
+        addresses: [`${address(index)}/24`, `${address6(index)}/64`],
+        routes: [{ destination: "0.0.0.0/0", via: "10.77.0.1" }],
+      },
+      ...(second ? [{ name: "eth2", mac: secondMac(index), addresses: [`10.78.0.${index + 10}/24`] }] : []),
+    ],
+    vips: family === 4 ? [VIP, VIP6] : [VIP6, VIP],
+    ...changes,
+  });
 }
 
 export class Group {
@@ -27,59 +101,16 @@ export class Group {
   }
 
   static async make(t: Scope, count: number, placing: Placing = {}): Promise<Group> {
-    t.teardown(() => execa("ip", ["link", "delete", BRIDGE], { reject: false }));
-    const lines = [
-      `link add ${BRIDGE} type bridge`,
-      ...OWN.map((each) => `address add ${each} dev ${BRIDGE}${each.includes(":") ? " nodad" : ""}`),
-      `link set ${BRIDGE} up`,
-    ];
     const agents: TestAgent[] = [];
-    for (let i = 0; i < count; i++) {
-      agents.push(await startAgent(t, { catch_up_limit_ms: 4000 }));
-      lines.push(
-        `link add group0p${i} type veth peer name free${i} address ${mac(i)}`,
-        `link set group0p${i} master ${BRIDGE} up`,
-      );
-      t.teardown(() => execa("ip", ["link", "delete", `group0p${i}`], { reject: false }));
-    }
-    await execa("ip", ["-batch", "-"], { input: `${lines.join("\n")}\n` });
+    for (let i = 0; i < count; i++) agents.push(await startAgent(t, { catch_up_limit_ms: 4000 }));
+    await plugGroup(t, count);
     return new Group(agents, placing);
   }
 
   /** The spec of one of them. @param standby whether it is to hold the VIPs no more */
   spec(index: number, revision: number, changes: Partial<AmphoraSpecInput> = {}, standby = false): AmphoraSpecInput {
-    const { replicas, family = 4 } = this.#placing;
-    const own = (i: number) => (family === 4 ? address(i) : address6(i));
-    const others = this.agents.flatMap(({ id }, i) => (i === index ? [] : [{ amphora_id: id, address: own(i) }]));
-    return specInput({
-      amphora_id: this.agents[index]?.id ?? "",
-      revision,
-      role: index === 0 ? "MASTER" : "BACKUP",
-      vrrp: { id: 1, priority: slot(index), advert_interval_ms: ADVERT_INTERVAL, peers: others },
-      standby,
-      replicas:
-        replicas === undefined
-          ? null
-          : {
-              forwarding: replicas,
-              members: this.agents.map(({ id }, i) => ({
-                amphora_id: id,
-                slot: slot(i),
-                address: own(i),
-                mac: mac(i),
-              })),
-            },
-      interfaces: [
-        {
-          name: "eth1",
-          mac: mac(index),
-          addresses: [`${address(index)}/24`, `${address6(index)}/64`],
-          routes: [{ destination: "0.0.0.0/0", via: "10.77.0.1" }],
-        },
-      ],
-      vips: family === 4 ? [VIP, VIP6] : [VIP6, VIP],
-      ...changes,
-    });
+    const ids = this.agents.map(({ id }) => id);
+    return groupSpec(ids, index, revision, this.#placing, changes, standby);
   }
 
   /** Gives each of them its spec. */
@@ -118,8 +149,8 @@ export class Group {
   }
 
   /** Pulls the cable of one of them, or puts it back. */
-  async cable(index: number, state: "up" | "down"): Promise<void> {
-    await execa("ip", ["link", "set", `group0p${index}`, state]);
+  cable(index: number, state: "up" | "down"): Promise<void> {
+    return setCable(index, state);
   }
 
   /** Processes of one of them, by words of their command lines. */
@@ -137,6 +168,10 @@ export class Group {
 
 export function mac(index: number): string {
   return `fa:16:3e:00:02:0${index + 1}`;
+}
+
+function secondMac(index: number): string {
+  return `fa:16:3e:00:03:0${index + 1}`;
 }
 
 export function address(index: number): string {

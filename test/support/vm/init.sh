@@ -16,6 +16,8 @@ busybox mount -t tmpfs tmpfs /tmp
 busybox mount -t cgroup2 cgroup2 /sys/fs/cgroup
 busybox --install -s /usr/lib/busybox
 mkdir -p /run/netns
+# a scenario may be clients and members of 10,000 connections
+ulimit -n 65536
 ip link set lo up
 modprobe -a virtio_net virtio_rng
 

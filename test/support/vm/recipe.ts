@@ -93,6 +93,7 @@ export const MODULES: readonly string[] = [
   "nf_tables",
   "nft_chain_nat",
   "nft_ct",
+  "nft_hash",
   "nft_limit",
   "nft_log",
   "nft_masq",

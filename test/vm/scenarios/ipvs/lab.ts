@@ -9,6 +9,7 @@ import { TellingMember } from "../../../support/flows.ts";
 import { idOf, type ListenerInput, listener, member, type PoolInput, pool } from "../../../support/specs.ts";
 import { plugTenant, tenantSpec, VIP } from "../../../support/tenant.ts";
 import type { Inside } from "../../../support/vm/inside.ts";
+import { loadNftables } from "../../../support/vm/rules.ts";
 
 export interface Lab {
   readonly agent: TestAgent;
@@ -27,6 +28,7 @@ export interface Lab {
 }
 
 export async function makeLab(vm: Inside): Promise<Lab> {
+  await loadNftables();
   await plugTenant(vm);
   const agent = await startAgent(vm);
   // the checks' own user must come through to their folder
