@@ -205,6 +205,14 @@ export const redirectUrl = z
 
 /** What takes away or sorts means nothing by itself. */
 const MARKED = /^[!+@-]/;
+/** The suites of TLSv1.3 (RFC 8446, appendix B.4): every OpenSSL of Debian's has these, and no others. */
+const SUITES: readonly string[] = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "TLS_AES_128_CCM_SHA256",
+  "TLS_AES_128_CCM_8_SHA256",
+];
 
 /** OpenSSL's cipher string (ciphers(1)): names joined by colons; the signs that add, remove and move are allowed. */
 export const cipherList = z
@@ -213,21 +221,33 @@ export const cipherList = z
   .max(2048)
   .regex(/^[A-Za-z0-9_.+!@=-]+(:[A-Za-z0-9_.+!@=-]+)*$/, "must be OpenSSL cipher names joined by colons")
   .refine(isKnownToOpenssl, "names a cipher that OpenSSL does not know")
-  .refine((list) => list.split(":").some((name) => !MARKED.test(name)), "must name a cipher that may be used");
+  .refine((list) => list.split(":").some((name) => !MARKED.test(name)), "must name a cipher that may be used")
+  .refine(leavesCiphers, "leaves no cipher, or holds what OpenSSL can't read");
 
+/** What OpenSSL takes, of names alone and of whole lists. */
 const known = new Map<string, boolean>();
 
 /** OpenSSL passes over a name that it does not know; here each must mean something by itself. */
 function isKnownToOpenssl(list: string): boolean {
   return list.split(":").every((name) => {
     if (MARKED.test(name)) return name.length > 1;
-    const found = known.get(name) ?? isCipher(name);
-    if (known.size < 1000) known.set(name, found);
-    return found;
+    return name.startsWith("TLS_") ? SUITES.includes(name) : isTaken(name);
   });
 }
 
-function isCipher(ciphers: string): boolean {
+/** Names that mean something can take each other away, and what begins with @ is read by nothing but the whole list. */
+function leavesCiphers(list: string): boolean {
+  const { ciphers } = splitCiphers(list);
+  return ciphers.length === 0 || isTaken(ciphers.join(":"));
+}
+
+function isTaken(ciphers: string): boolean {
+  const found = known.get(ciphers) ?? tryCiphers(ciphers);
+  if (known.size < 1000) known.set(ciphers, found);
+  return found;
+}
+
+function tryCiphers(ciphers: string): boolean {
   try {
     createSecureContext({ ciphers });
     return true;
@@ -264,6 +284,7 @@ function isNetmask(text: string): boolean {
 export const tlsVersions = z
   .array(z.enum(TLS_VERSIONS))
   .min(1)
+  .refine((given) => new Set(given).size === given.length, "holds a value twice")
   .refine(
     (given) => given.some((version) => version !== "SSLv3"),
     "must hold more than SSLv3, which no TLS library has",

@@ -6,7 +6,7 @@ import { type AmphoraSpec, document } from "./spec/document.ts";
 import { relationProblems, type SpecProblem } from "./spec/relations.ts";
 
 export type * from "./spec/document.ts";
-export { persistenceFault, ruleFault, type SpecProblem } from "./spec/relations.ts";
+export { ciphersFault, monitorFault, persistenceFault, ruleFault, type SpecProblem } from "./spec/relations.ts";
 
 /** A document that is no valid spec. `problems` names each fault. */
 export class SpecError extends Error {

@@ -1,6 +1,6 @@
 /** Attributes that many resources have, word for word the same. */
 import { z } from "zod";
-import { ALPN_PROTOCOLS, cipherList, TLS_VERSIONS, uuid } from "../../templates/fields.ts";
+import { ALPN_PROTOCOLS, cipherList, tlsVersions as someVersions, uuid } from "../../templates/fields.ts";
 import { flag, json, oneOf, optionalJson, optionalText, plainText, someOf, text } from "./attribute.ts";
 import { parseReference } from "./secret-reference.ts";
 import { OPERATING_STATUSES, PROVISIONING_STATUSES } from "./status.ts";
@@ -43,7 +43,9 @@ export const secretRef = plainText(NAME_LENGTH).refine(
   "must be the URL of a secret or container, which ends in /secrets/UUID or /containers/UUID, or a UUID",
 );
 export const tlsCiphers = optionalText(cipherList, { doc: "Ciphers, OpenSSL format, joined by colons." });
-export const tlsVersions = optionalJson(someOf(TLS_VERSIONS), { doc: "TLS versions." });
+export const tlsVersions = optionalJson(someVersions, {
+  doc: "TLS versions, without a gap between the oldest and the newest.",
+});
 export const alpnProtocols = optionalJson(someOf(ALPN_PROTOCOLS), { doc: "ALPN protocols, the preferred one first." });
 /** Wanted gone: kept until the amphorae have let go of it, whatever its status says meanwhile. */
 export const doomed = flag({ write: "internal", default: false, doc: "To be removed." });

@@ -8,9 +8,18 @@ import {
   MONITORS_OF_POOLS,
   POOLS_OF_LISTENERS,
   type PoolProtocol,
+  splitCiphers,
   TRANSPORTS,
 } from "../fields.ts";
-import type { AmphoraSpec, InterfaceSpec, L7PolicySpec, L7RuleSpec, ListenerSpec, PoolSpec } from "./document.ts";
+import type {
+  AmphoraSpec,
+  HealthMonitorSpec,
+  InterfaceSpec,
+  L7PolicySpec,
+  L7RuleSpec,
+  ListenerSpec,
+  PoolSpec,
+} from "./document.ts";
 import { checkGroup } from "./group.ts";
 
 /** What is wrong with a spec, and where: `path` such as `pools[0].members[2].weight`. */
@@ -103,6 +112,7 @@ function checkListener(listener: ListenerSpec, path: string, whole: Whole): void
   }
   if (listener.tls?.client_crl && !listener.tls.client_ca)
     report(`${path}.tls.client_ca`, "is missing: there is a CRL");
+  checkVersions(listener, path, whole);
   listener.insert_headers.forEach((name, i) => {
     if (!isHttp(protocol)) report(`${path}.insert_headers[${i}]`, `${protocol} has no headers`);
     else if (INSERT_HEADERS[name].tls && protocol === "HTTP") {
@@ -115,6 +125,18 @@ function checkListener(listener: ListenerSpec, path: string, whole: Whole): void
   listener.l7policies.forEach((policy, i) => {
     checkPolicy(listener, policy, `${path}.l7policies[${i}]`, whole);
   });
+}
+
+function checkVersions({ tls }: ListenerSpec | PoolSpec, path: string, whole: Whole): void {
+  const fault = tls === null ? null : ciphersFault(tls);
+  if (fault !== null) whole.report(`${path}.tls.ciphers`, fault);
+}
+
+/** What is wrong with ciphers beside versions: the same for a spec and for the REST API. */
+export function ciphersFault({ ciphers, versions }: Pick<NonNullable<PoolSpec["tls"]>, "ciphers" | "versions">) {
+  if (ciphers === null || versions === null || versions.includes("TLSv1.3")) return null;
+  if (splitCiphers(ciphers).ciphers.length > 0) return null;
+  return `must name a cipher of ${versions.join(", ")}: these are suites of TLSv1.3`;
 }
 
 /** IPVS does not translate between IPv4 and IPv6: a member without a VIP of its own family would never get traffic. */
@@ -211,15 +233,26 @@ function checkPool(pool: PoolSpec, path: string, whole: Whole): void {
     whole.report(`${path}.tls.certificate_id`, `there is no certificate ${tls.certificate_id}`);
   }
   if (tls?.crl && !tls.ca) whole.report(`${path}.tls.ca`, "is missing: there is a CRL");
-  if (monitor !== null && !MONITORS_OF_POOLS[protocol].includes(monitor.type)) {
-    whole.report(`${path}.health_monitor.type`, `a ${protocol} pool can't be checked by ${monitor.type}`);
-  }
-  if (monitor !== null && isIpvs(protocol) && monitor.http_method !== "GET") {
-    whole.report(`${path}.health_monitor.http_method`, `must be GET for a ${protocol} pool`);
-  }
+  checkVersions(pool, path, whole);
+  const unfit = monitor === null ? null : monitorFault(protocol, monitor);
+  if (unfit !== null) whole.report(`${path}.health_monitor.${unfit.field}`, unfit.message);
   if (persistence === null) return;
   const fault = persistenceFault(protocol, persistence);
   if (fault !== null) whole.report(`${path}.session_persistence.${fault.field}`, fault.message);
+}
+
+/** What is wrong with a monitor of such a pool: the same for a spec and for the REST API. */
+export function monitorFault(
+  protocol: PoolProtocol,
+  { type, http_method }: Pick<HealthMonitorSpec, "type" | "http_method">,
+): { field: "type" | "http_method"; message: string } | null {
+  const types = MONITORS_OF_POOLS[protocol];
+  if (!types.includes(type)) {
+    return { field: "type", message: `must be one of ${types.join(", ")} for a ${protocol} pool` };
+  }
+  // keepalived checks members of those, and knows no other method
+  if (!isIpvs(protocol) || http_method === "GET") return null;
+  return { field: "http_method", message: `must be GET for a ${protocol} pool` };
 }
 
 type Persistence = Pick<NonNullable<PoolSpec["session_persistence"]>, "type" | "cookie_name">;

@@ -198,6 +198,8 @@ t.test("TLS where it does not terminate, or that lacks something, is refused", a
     ...refusals,
     make("default_tls_container_ref, sni_container_refs", { default_tls_container_ref: null }),
     make("client_authentication", { client_authentication: "OPTIONAL" }),
+    make("attribute tls_ciphers.", { tls_ciphers: "TLS_AES_128_GCM_SHA256", tls_versions: ["TLSv1.2"] }),
+    change("attribute tls_ciphers.", { tls_ciphers: "TLS_AES_128_GCM_SHA256", tls_versions: ["TLSv1.1", "TLSv1.2"] }),
     make("client_crl_container_ref", { client_crl_container_ref: CRL }),
     change("default_tls_container_ref, sni_container_refs", { default_tls_container_ref: null }),
     change("client_authentication", { client_ca_tls_container_ref: null }),

@@ -79,6 +79,53 @@ for (const database of databases(t)) {
   });
 }
 
+t.test("what keepalived checks is asked for with GET, and has the family of a VIP", async (t) => {
+  const api = await startApi(t, SQLITE);
+  const lb = await bare(api);
+  const six = { address: "2001:db8::9", protocol_port: 80 };
+  const refusals: Refusal[] = [];
+  for (const protocol of IN_KERNEL) {
+    const { id: pool_id } = await api.create("pool", "/pools", aPool(lb, protocol));
+    const members = `/pools/${pool_id}/members`;
+    refusals.push(
+      [400, "attribute address.", "POST", members, "member", six],
+      [400, "attribute address.", "PUT", members, "members", [six]],
+    );
+    const head = { ...CHECK, type: "HTTP", http_method: "HEAD", pool_id };
+    const { id: empty } = await api.create("pool", "/pools", aPool(lb, protocol));
+    refusals.push([
+      400,
+      "attribute http_method.",
+      "POST",
+      "/healthmonitors",
+      "healthmonitor",
+      { ...head, pool_id: empty },
+    ]);
+    const { id } = await api.create("healthmonitor", "/healthmonitors", { ...head, http_method: "GET" });
+    refusals.push([
+      400,
+      "attribute http_method.",
+      "PUT",
+      `/healthmonitors/${id}`,
+      "healthmonitor",
+      { http_method: "HEAD" },
+    ]);
+    const default_pool = aPool(lb, protocol, { members: [six] });
+    delete default_pool.loadbalancer_id;
+    const listeners = [{ protocol, protocol_port: 80, default_pool }];
+    refusals.push([
+      400,
+      "listeners[0].default_pool.members[0]",
+      "POST",
+      "/loadbalancers",
+      "loadbalancer",
+      { listeners },
+    ]);
+  }
+  await api.reconciler.settle();
+  await expectRefused(t, api, refusals);
+});
+
 t.test("each protocol has its types of persistence, and these their attributes", async (t) => {
   const api = await startApi(t, SQLITE);
   const lb = await bare(api);
@@ -208,6 +255,8 @@ t.test("members are spoken to over TLS where HAProxy does it", async (t) => {
       const made = await api.create("pool", "/pools", aPool(lb, protocol, whole));
       t.match(made, { ...whole, tls_versions: ["TLSv1.2", "TLSv1.3"] });
       refusals.push([400, "crl_container_ref", "PUT", `/pools/${made.id}`, "pool", { ca_tls_container_ref: null }]);
+      const old = { tls_ciphers: "TLS_AES_128_GCM_SHA256", tls_versions: ["TLSv1.2"] };
+      refusals.push(change("attribute tls_ciphers.", old), make("attribute tls_ciphers.", old));
     }
     refusals.push(change("crl_container_ref", without), make("crl_container_ref", without));
   }

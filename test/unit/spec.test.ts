@@ -165,6 +165,17 @@ const FAULTS: Record<string, [document: unknown, path: string]> = {
     "listeners[0].tls.client_ca",
   ],
   "a cipher list with a space": [withTls({ ciphers: "HIGH MEDIUM" }), "listeners[0].tls.ciphers"],
+  "ciphers that take each other away": [withTls({ ciphers: "HIGH:!HIGH" }), "listeners[0].tls.ciphers"],
+  "a command that OpenSSL does not know": [withTls({ ciphers: "HIGH:@NOTHING" }), "listeners[0].tls.ciphers"],
+  "a suite of TLSv1.3 that only some OpenSSL has": [
+    withTls({ ciphers: "TLS_SHA256_SHA256" }),
+    "listeners[0].tls.ciphers",
+  ],
+  "a gap between versions": [withTls({ versions: ["TLSv1.1", "TLSv1.3"] }), "listeners[0].tls.versions"],
+  "suites of TLSv1.3 for TLSv1.2": [
+    withTls({ ciphers: "TLS_AES_128_GCM_SHA256", versions: ["TLSv1.2"] }),
+    "listeners[0].tls.ciphers",
+  ],
   "something between two PEM blocks": [
     specBut({ certificates: [{ ...CERTIFICATE, certificate: `${pem("CERTIFICATE")}x\n${pem("CERTIFICATE")}` }] }),
     "certificates[0].certificate",

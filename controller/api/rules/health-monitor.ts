@@ -1,4 +1,5 @@
-import { type HealthMonitorType, MONITORS_OF_POOLS } from "../../../templates/fields.ts";
+import type { HealthMonitorType, PoolProtocol } from "../../../templates/fields.ts";
+import { monitorFault } from "../../../templates/spec.ts";
 import { type HealthMonitor, healthMonitor } from "../../model/health-monitor.ts";
 import { pool } from "../../model/pool.ts";
 import { ApiError, invalidField } from "../errors.ts";
@@ -23,16 +24,12 @@ export const healthMonitorRules: PartRules<typeof healthMonitor> = {
     const target = await requireStaying(change, pool, row.pool_id);
     const [other] = await change.findAll(healthMonitor, { pool_id: row.pool_id });
     if (other !== undefined) throw new ApiError(409, `This pool already has a health monitor: ${other.id}.`);
-    const allowed = MONITORS_OF_POOLS[target.protocol];
-    if (!allowed.includes(row.type)) {
-      const reason = `A ${target.protocol} pool can be monitored by ${allowed.join(", ")}.`;
-      throw invalidField("type", row.type, reason);
-    }
-    return checked(row);
+    return checked(row, target.protocol);
   },
 
-  async update(_change, row, patch) {
-    return checked({ ...row, ...patch });
+  async update(change, row, patch) {
+    const { protocol } = await requireStaying(change, pool, row.pool_id);
+    return checked({ ...row, ...patch }, protocol);
   },
 
   async remove() {},
@@ -46,8 +43,10 @@ export const healthMonitorRules: PartRules<typeof healthMonitor> = {
   },
 };
 
-/** The monitor with what follows from its values. @throws {ApiError} 400 when they do not go with each other */
-function checked(row: HealthMonitor): HealthMonitor {
+/** The monitor with what follows from its values. @throws {ApiError} 400 when they do not go with each other, or the pool */
+function checked(row: HealthMonitor, protocol: PoolProtocol): HealthMonitor {
+  const fault = monitorFault(protocol, { ...row, http_method: row.http_method ?? HTTP_DEFAULTS.http_method });
+  if (fault !== null) throw invalidField(fault.field, row[fault.field], `It ${fault.message}.`);
   if (row.type === "UDP-CONNECT" && row.delay < SHORTEST_UDP_DELAY) {
     throw invalidField("delay", row.delay, `It must be at least ${SHORTEST_UDP_DELAY} for UDP-CONNECT.`);
   }

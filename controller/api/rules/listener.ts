@@ -6,8 +6,8 @@ import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
 import type { Precheck } from "../services.ts";
 import type { Given, PartRules } from "./rules.ts";
-import { checkTarget, relatedIds } from "./shared.ts";
-import { checkCertificates } from "./tls.ts";
+import { checkFamily, checkTarget, relatedIds } from "./shared.ts";
+import { checkCertificates, checkCiphers } from "./tls.ts";
 
 /** What a TERMINATED_HTTPS listener has unless it was set (the reference, "tls_ciphers", "tls_versions", "alpn_protocols"). */
 const TLS_DEFAULTS = {
@@ -159,6 +159,7 @@ function checkTls(values: Listener): void {
       "Validation failure: An SNI or default certificate container reference must be provided for TERMINATED_HTTPS protocol listeners (default_tls_container_ref, sni_container_refs).",
     );
   }
+  checkCiphers(values);
   if (values.client_ca_tls_container_ref !== null) return;
   const { client_authentication: mode, client_crl_container_ref: crl } = values;
   if (mode !== "NONE") throw invalidField("client_authentication", mode, "It requires client_ca_tls_container_ref.");
@@ -169,16 +170,7 @@ function checkTls(values: Listener): void {
 async function checkReferences(change: Change, values: Listener): Promise<void> {
   const { protocol, default_pool_id, redirect_listener_id: redirect, allowed_cidrs } = values;
   await checkTarget(change, "default_pool_id", default_pool_id, protocol);
-  const { vip_address, additional_vips } = change.loadBalancer;
-  const addresses = [vip_address, ...additional_vips.flatMap(({ ip_address }) => ip_address ?? [])];
-  for (const cidr of allowed_cidrs ?? []) {
-    if (addresses.some((address) => address.includes(":") === cidr.includes(":"))) continue;
-    throw invalidField(
-      "allowed_cidrs",
-      cidr,
-      `The load balancer has no VIP of that family, but ${addresses.join(", ")}.`,
-    );
-  }
+  for (const cidr of allowed_cidrs ?? []) checkFamily("allowed_cidrs", cidr, change.loadBalancer);
   if (redirect === null) return;
   if (protocol !== "HTTP") throw invalidField("redirect_listener_id", redirect, "Only HTTP listeners redirect.");
   const target = await change.find(listener, redirect);

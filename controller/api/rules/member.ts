@@ -1,3 +1,4 @@
+import { isIpvs } from "../../../templates/fields.ts";
 import { healthMonitor } from "../../model/health-monitor.ts";
 import { type Member, member } from "../../model/member.ts";
 import { pool } from "../../model/pool.ts";
@@ -5,7 +6,7 @@ import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
 import { listenersOf } from "./pool.ts";
 import type { PartRules } from "./rules.ts";
-import { memberAddress, requireRow, requireStaying } from "./shared.ts";
+import { checkFamily, memberAddress, requireRow, requireStaying } from "./shared.ts";
 
 export const memberRules: PartRules<typeof member> = {
   resource: member,
@@ -15,8 +16,10 @@ export const memberRules: PartRules<typeof member> = {
   },
 
   async create(change, row) {
-    await requireStaying(change, pool, row.pool_id);
+    const { protocol } = await requireStaying(change, pool, row.pool_id);
     const address = memberAddress("address", row.address);
+    // IPVS does not translate between IPv4 and IPv6
+    if (isIpvs(protocol)) checkFamily("address", address, change.loadBalancer);
     const monitorAddress = row.monitor_address ? memberAddress("monitor_address", row.monitor_address) : null;
     await checkSubnet(change, row.subnet_id);
     const place = { pool_id: row.pool_id, address, protocol_port: row.protocol_port };

@@ -8,7 +8,7 @@ import type { Change } from "../change.ts";
 import { ApiError, invalidField } from "../errors.ts";
 import type { PartRules } from "./rules.ts";
 import { checkProtocols, relatedIds, requireRow, requireStaying } from "./shared.ts";
-import { checkCertificates } from "./tls.ts";
+import { checkCertificates, checkCiphers } from "./tls.ts";
 
 /** What a pool whose members are spoken to over TLS has unless it was set. */
 const TLS_DEFAULTS = { tls_versions: ["TLSv1.2", "TLSv1.3"] } as const satisfies Partial<Record<keyof Pool, unknown>>;
@@ -131,6 +131,7 @@ function checked(row: Pool): Pool {
   if (given !== undefined) {
     throw invalidField(given, row[given], `The members of a ${protocol} pool can't be spoken to over TLS.`);
   }
+  checkCiphers(row);
   return row.tls_enabled ? { ...row, tls_versions: row.tls_versions ?? [...TLS_DEFAULTS.tls_versions] } : row;
 }
 

@@ -1,6 +1,7 @@
 /** What several resources' rules need. */
 import ipaddr from "ipaddr.js";
 import { type ListenerProtocol, POOLS_OF_LISTENERS, type PoolProtocol } from "../../../templates/fields.ts";
+import type { LoadBalancer } from "../../model/load-balancer.ts";
 import { pool } from "../../model/pool.ts";
 import type { Resource, Row } from "../../model/resource.ts";
 import { type Connection, findRow, untyped } from "../../store/rows.ts";
@@ -63,6 +64,16 @@ export function memberAddress(field: string, text: string): string {
     throw invalidField(field, text, `It must be the address of a host; this one is ${range}.`);
   }
   return address.toString();
+}
+
+/**
+ * @param address of either family, or a prefix
+ * @throws {ApiError} 400 when no VIP is of its family
+ */
+export function checkFamily(field: string, address: string, { vip_address, additional_vips }: LoadBalancer): void {
+  const vips = [vip_address, ...additional_vips.flatMap(({ ip_address }) => ip_address ?? [])];
+  if (vips.some((vip) => vip.includes(":") === address.includes(":"))) return;
+  throw invalidField(field, address, `The load balancer has no VIP of that family, but ${vips.join(", ")}.`);
 }
 
 /** `{id}` lists of related rows, by the value of `key`: one query. */

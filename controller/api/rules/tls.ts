@@ -1,5 +1,8 @@
 /** Certificates that listeners and pools refer to: checked for whoever refers to them, before anything is changed. */
+import { ciphersFault } from "../../../templates/spec.ts";
 import { TlsError } from "../../certificates/tls.ts";
+import type { Listener } from "../../model/listener.ts";
+import type { Pool } from "../../model/pool.ts";
 import type { TlsUse } from "../../model/tls-references.ts";
 import { ApiError, invalidField } from "../errors.ts";
 import type { Precheck } from "../services.ts";
@@ -24,4 +27,10 @@ export async function checkCertificates(uses: readonly TlsUse[], { services, cal
     const why = `${use.attribute}: it does not exist, has no payload, or may not be read by you`;
     throw new ApiError(400, `Could not retrieve certificate: ${use.reference} (${why}).`);
   });
+}
+
+/** @throws {ApiError} 400 when none of the ciphers is of one of the versions */
+export function checkCiphers({ tls_ciphers, tls_versions }: Pick<Listener | Pool, "tls_ciphers" | "tls_versions">) {
+  const fault = ciphersFault({ ciphers: tls_ciphers, versions: tls_versions });
+  if (fault !== null) throw invalidField("tls_ciphers", tls_ciphers, `It ${fault}.`);
 }
