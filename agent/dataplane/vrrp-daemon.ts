@@ -1,4 +1,5 @@
 /** VRRP's part of a change: when this amphora may hold the VIPs, and that keepalived knows the others. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { type RenderedFiles, VRRP_CONF } from "../../templates/render.ts";
 import { type AmphoraSpec, SpecError } from "../../templates/spec.ts";
@@ -18,6 +19,10 @@ export interface VrrpDaemonOptions {
   readonly catchUpLimit: number;
   readonly log: Logger;
 }
+
+/** A master is missed after less than four adverts (RFC 9568, 6.1), on a busy machine a little later. */
+const ELECTION = 6;
+const ELECTION_LIMIT = 5000;
 
 export class VrrpDaemon implements Daemon {
   readonly #options: VrrpDaemonOptions;
@@ -41,10 +46,12 @@ export class VrrpDaemon implements Daemon {
     };
   }
 
-  async revive({ files }: Rendered): Promise<void> {
+  async revive({ spec, files }: Rendered): Promise<void> {
     const { vrrp, log } = this.#options;
     if (!files.has(VRRP_CONF) || (await vrrp.pid()) !== null) return;
     log.error("the keepalived that speaks VRRP is gone: starting it again");
+    // the VIPs that it has left behind serve; a new one takes them away, so another one is to have them by then
+    if (await vrrp.wasMaster()) await sleep(Math.min(ELECTION * (spec.vrrp?.advert_interval_ms ?? 0), ELECTION_LIMIT));
     await vrrp.start();
   }
 

@@ -71,8 +71,17 @@ export class Vrrp {
     if ((await this.pid()) === null) return "DOWN";
     const why = await this.restraint();
     if (why !== null) return why;
-    const said = (await readFile(this.#stateFile, "utf8").catch(() => "")).trim();
+    const said = await this.#said();
     return said === "MASTER" || said === "BACKUP" ? said : "FAULT";
+  }
+
+  /** Whether it held the VIPs when it was last heard of: one that was killed has left them on the interface. */
+  async wasMaster(): Promise<boolean> {
+    return (await this.#said()) === "MASTER";
+  }
+
+  async #said(): Promise<string> {
+    return (await readFile(this.#stateFile, "utf8").catch(() => "")).trim();
   }
 
   /** The commands that keepalived runs. */
@@ -83,6 +92,7 @@ export class Vrrp {
   }
 
   #note(state: string): Promise<void> {
-    return writeFileAtomic(this.#stateFile, `${state}\n`, { mode: 0o600 });
+    // the command that asks HAProxy reads it, too, and has no privileges
+    return writeFileAtomic(this.#stateFile, `${state}\n`, { mode: 0o644 });
   }
 }
