@@ -166,7 +166,12 @@ export class Applier {
  */
 function sameNetwork({ running, next }: Change): boolean {
   if (running === null || running.spec.revision === next.spec.revision) return false;
-  const network = ({ spec: { interfaces, vips, standby } }: Rendered) => ({ interfaces, vips, standby });
+  const network = ({ spec: { interfaces, vips, standby, replicas } }: Rendered) => ({
+    interfaces,
+    vips,
+    standby,
+    isReplica: replicas !== null,
+  });
   return isDeepStrictEqual(network(running), network(next));
 }
 

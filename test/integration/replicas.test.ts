@@ -16,10 +16,14 @@ interface Served {
   readonly replica: number;
 }
 
-async function replicated(t: Test, count: number, placing: Placing): Promise<Group> {
+async function replicated(t: Test, count: number, placing: Placing, before: object | null = null): Promise<Group> {
   const group = await Group.make(t, count, placing);
   await TellingMember.start(t, 1);
-  await group.apply(1, TCP);
+  if (before !== null) {
+    await group.apply(1, { ...TCP, ...before });
+    await group.master();
+  }
+  await group.apply(before === null ? 1 : 2, TCP);
   await group.master();
   await eventually("every replica serves, and knows of the others", async () => {
     const reports = await Promise.all(group.agents.map((agent) => agent.health()));
@@ -113,8 +117,8 @@ t.test("when another replica dies, its flows are cut, and new ones avoid it", as
   t.equal(await alive([...others, ...fresh]), others.length + fresh.length, "no flow moves because of that");
 });
 
-t.test("counters and health are each replica's own", async (t) => {
-  const group = await replicated(t, 2, { replicas: "DIRECT" });
+t.test("two that were a pair serve both, and each counts what it serves", async (t) => {
+  const group = await replicated(t, 2, { replicas: "DIRECT" }, { replicas: null });
   await open(t, group, 30);
   const totals = await Promise.all(
     group.agents.map(async (agent) => (await agent.stats()).listeners[idOf("listener")]?.total_connections ?? 0),
