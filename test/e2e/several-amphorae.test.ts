@@ -1,6 +1,6 @@
 /** Load balancers of more than one amphora, from the API to the traffic: made, grown, failed over, and half dead. */
 import t, { type Test } from "tap";
-import { Deployment, type Json, LBAAS, makeSite, type Site, until } from "../support/deployment.ts";
+import { Deployment, type Json, LBAAS, makeFlavor, makeSite, type Site, until } from "../support/deployment.ts";
 import { Machine, WEB_PORT } from "../support/machine.ts";
 
 interface Scene {
@@ -19,20 +19,6 @@ async function scene(t: Test, flavorData: Json): Promise<Scene> {
   });
   await serving(site);
   return { deployment, site };
-}
-
-async function makeFlavor(deployment: Deployment, data: Json): Promise<string> {
-  const profile = await deployment.create("flavorprofile", "/flavorprofiles", {
-    name: "profile",
-    provider_name: "amphora",
-    flavor_data: JSON.stringify(data),
-  });
-  const flavor = await deployment.create("flavor", "/flavors", {
-    name: `flavor ${profile.id}`,
-    flavor_profile_id: profile.id,
-    enabled: true,
-  });
-  return String(flavor.id);
 }
 
 async function amphorae({ deployment, site }: Scene): Promise<Json[]> {

@@ -214,6 +214,21 @@ export async function makeSite(
   return { id, vip: String(loadBalancer.vip_address), listener: String(listener.id), pool: String(pool.id), members };
 }
 
+/** A flavor with a profile of its own. @param data of the profile @returns the flavor's id */
+export async function makeFlavor(deployment: Deployment, data: Json): Promise<string> {
+  const profile = await deployment.create("flavorprofile", "/flavorprofiles", {
+    name: "profile",
+    provider_name: "amphora",
+    flavor_data: JSON.stringify(data),
+  });
+  const flavor = await deployment.create("flavor", "/flavors", {
+    name: `flavor ${profile.id}`,
+    flavor_profile_id: profile.id,
+    enabled: true,
+  });
+  return String(flavor.id);
+}
+
 /** Polls until `condition` holds. @throws after `limit` ms, saying what did not happen */
 export async function until(
   what: string | (() => string),
