@@ -1,5 +1,5 @@
 /** The agent, put together: its API, the watch over the data plane, and the heartbeats. */
-import { mkdir, readFile } from "node:fs/promises";
+import { chmod, mkdir, readFile } from "node:fs/promises";
 import { availableParallelism, loadavg, uptime } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -54,7 +54,8 @@ export class Agent {
     const { listen, run_dir, state_dir, config_dir, amphora_id, identity_file } = this.#settings;
     for (const folder of [state_dir, config_dir]) await mkdir(folder, { recursive: true, mode: 0o700 });
     // checks run as somebody who may pass through here, to what is theirs
-    await mkdir(run_dir, { recursive: true, mode: 0o711 });
+    await mkdir(run_dir, { recursive: true });
+    await chmod(run_dir, 0o711);
     const identity = await readIdentity(identity_file, amphora_id);
     this.#certificateExpires = expiryOf(identity);
     this.#server = new AgentServer(identity, this.#routes(), this.#log);

@@ -60,7 +60,10 @@ export async function bringAbout(steps: Steps, present: Wanted, lease: Lease): P
   lease.check();
 
   const leaving: Placed[] = [];
-  for (const row of plan.retire.filter(hasServed)) leaving.push({ row, ports: await amphorae.reserve(tree, row) });
+  for (const each of plan.retire.filter(hasServed)) {
+    const row = { ...each, retiring: true };
+    leaving.push({ row, ports: await amphorae.reserve(tree, row) });
+  }
   const situation = { tree, topology: blueprint.topology, tls, group: [...placed, ...leaving] };
   const byVrrp = [...placed, ...leaving].every(({ row }) => row.vrrp_id !== null);
   // no hung amphora may hold up the one that replaces it

@@ -1,7 +1,10 @@
 /** Load balancers of more than one amphora, from the API to the traffic: made, grown, failed over, and half dead. */
+import { readdir, readFile } from "node:fs/promises";
+import { execa } from "execa";
 import t, { type Test } from "tap";
 import { Deployment, type Json, LBAAS, makeFlavor, makeSite, type Site, until } from "../support/deployment.ts";
 import { Machine, WEB_PORT } from "../support/machine.ts";
+import { processesIn } from "../support/namespaces.ts";
 
 interface Scene {
   readonly deployment: Deployment;
@@ -42,6 +45,31 @@ async function isServing({ vip }: Site): Promise<boolean> {
 }
 
 const serving = (site: Site) => until("the load balancer serves", () => isServing(site));
+
+/** The amphora that has the VIP. */
+async function holder(made: Scene): Promise<string> {
+  let found = "";
+  await until("one has the VIP", async () => {
+    for (const id of ids(await amphorae(made))) {
+      const { stdout } = await execa("ip", ["-n", await namespaceOf(id), "-o", "address"]);
+      if (stdout.includes(`${made.site.vip}/32`)) found = id;
+    }
+    return found !== "";
+  });
+  return found;
+}
+
+/** Nobody starts its HAProxy again: the agent hangs. */
+async function loseHaproxy({ deployment }: Scene, id: string): Promise<void> {
+  process.kill(await deployment.agentPid(id), "SIGSTOP");
+  for (const pid of await processesIn(await namespaceOf(id))) {
+    if ((await readFile(`/proc/${pid}/cmdline`, "utf8")).includes("haproxy.cfg")) process.kill(pid, "SIGKILL");
+  }
+}
+
+async function namespaceOf(amphoraId: string): Promise<string> {
+  return (await readdir("/run/netns")).find((each) => each.endsWith(amphoraId.slice(0, 13))) ?? "";
+}
 
 /** Asks all the time. @returns how to stop, and how many of the questions had no answer */
 function asking(site: Site): () => Promise<{ asked: number; failed: number }> {
@@ -90,6 +118,10 @@ t.test("ACTIVE_STANDBY: two amphorae, a failover of both, and of one", async (t)
   // each switch may fail what is asked within it
   t.ok(failed <= 4, `${failed} of ${asked} failed`);
   await serving(site);
+
+  await loseHaproxy(made, await holder(made));
+  // sooner than the controller misses it
+  await until("the other serves", () => isServing(site), 8000);
 });
 
 t.test("ACTIVE_ACTIVE: replicas come and go with the flavor", async (t) => {
@@ -127,8 +159,22 @@ t.test("ACTIVE_ACTIVE: replicas come and go with the flavor", async (t) => {
   await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
   t.equal((await amphorae(made)).length, 2);
   await serving(site);
-  await until("every request is answered", async () => {
-    const answers = await Promise.all(Array.from({ length: 20 }, () => isServing(site)));
-    return answers.every((each) => each);
-  });
+  const whole = () =>
+    until("every request is answered", async () => {
+      const answers = await Promise.all(Array.from({ length: 20 }, () => isServing(site)));
+      return answers.every((each) => each);
+    });
+  await whole();
+
+  const before = ids(await amphorae(made));
+  await deployment.change("PUT", `${LBAAS}/loadbalancers/${site.id}/failover`);
+  // less than it takes until what went wrong is tried again
+  await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 25_000);
+  const after = ids(await amphorae(made));
+  t.equal(after.length, 2);
+  t.notOk(
+    after.some((id) => before.includes(id)),
+    "both are new",
+  );
+  await whole();
 });

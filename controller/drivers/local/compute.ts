@@ -2,8 +2,8 @@
  * Amphorae on the controller's own host: each is the real agent, with a management address of its own and its tenant's
  * side in a namespace of its own. Agents outlive the controller, which finds them again; one that dies is started again.
  */
-import { mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, mkdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import writeFileAtomic from "write-file-atomic";
 import { AGENT_PORT } from "../../../agent/protocol.ts";
@@ -146,7 +146,10 @@ export class LocalCompute implements HostCompute {
     const instances = this.#instances;
     return instances.alone(amphoraId, async () => {
       if ((await instances.record(amphoraId)) === null || (await instances.runs(amphoraId))) return;
-      await mkdir(instances.runFolder(amphoraId), { recursive: true, mode: 0o700 });
+      const runFolder = instances.runFolder(amphoraId);
+      await mkdir(runFolder, { recursive: true });
+      // keepalived's checks have no privileges, and pass through here to what the agent has put there for them
+      for (const each of [dirname(runFolder), runFolder]) await chmod(each, 0o711);
       const watched = this.#watched.get(amphoraId);
       this.#watched.set(amphoraId, { startedAt: Date.now(), pause: watched?.pause ?? 0 });
       const command = [
