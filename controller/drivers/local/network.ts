@@ -11,6 +11,7 @@ import type { Trx } from "../../store/database.ts";
 import type { PortRow } from "../../store/tables.ts";
 import type { NetworkDriver, Port, VipRequest } from "../network.ts";
 import { overlap, rangeOf } from "./addresses.ts";
+import { makeBridge } from "./bridge.ts";
 import { run } from "./command.ts";
 import { asPort, type Subnet, SubnetError, type Subnets, takeAddress } from "./subnets.ts";
 
@@ -201,9 +202,7 @@ export class LocalNetwork implements NetworkDriver {
     const name = this.#bridgeName(subnet);
     const length = subnet.cidr.split("/")[1];
     const v6 = subnet.gateway.includes(":");
-    if (!(await this.links()).includes(name)) {
-      await run("ip", ["link", "add", name, "mtu", String(subnet.mtu), "type", "bridge", "forward_delay", "0"]);
-    }
+    await makeBridge(name, (await this.links()).includes(name), ["mtu", String(subnet.mtu)]);
     await run(
       "ip",
       ["-batch", "-"],

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { hostAddress } from "../local/addresses.ts";
+import { makeBridge } from "../local/bridge.ts";
 import { run } from "../local/command.ts";
 
 export interface ManagementOptions {
@@ -32,9 +33,7 @@ export class ManagementNetwork {
   async start(): Promise<void> {
     const { managementNetwork } = this.#options;
     await run("nft", ["-f", "-"], this.#rules());
-    if (!(await this.#links()).includes(this.#bridge)) {
-      await run("ip", ["link", "add", this.#bridge, "type", "bridge", "forward_delay", "0"]);
-    }
+    await makeBridge(this.#bridge, (await this.#links()).includes(this.#bridge));
     const host = hostAddress(managementNetwork);
     const prefix = `${host}/${managementNetwork.split("/")[1]}`;
     const lines = [
