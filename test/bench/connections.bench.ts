@@ -153,8 +153,8 @@ async function startServer(namespace: string): Promise<[ChildProcess, (query: st
   const { bundle: controller } = await authority.issueController();
   const server = fork(join(import.meta.dirname, "connections-server.ts"), {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
-    // as on an instance: images/files/usr/bin/amphora-agent
-    execArgv: ["--max-semi-space-size=4"],
+    // as on an instance: images/files/usr/bin/amphora-agent, agent/main.ts
+    execArgv: ["--max-semi-space-size=4", "--semi-space-growth-factor=1"],
   });
   const start: Start = { spec: SPEC, namespace, identity, ...PLACE };
   await told(server, start);
