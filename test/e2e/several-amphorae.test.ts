@@ -1,7 +1,9 @@
 /** Load balancers of more than one amphora, from the API to the traffic: made, grown, failed over, and half dead. */
 import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import t, { type Test } from "tap";
+import { kill } from "../../controller/process.ts";
 import { Deployment, type Json, LBAAS, makeFlavor, makeSite, type Site, until } from "../support/deployment.ts";
 import { Machine, WEB_PORT } from "../support/machine.ts";
 import { processesIn } from "../support/namespaces.ts";
@@ -63,7 +65,9 @@ async function holder(made: Scene): Promise<string> {
 async function loseHaproxy({ deployment }: Scene, id: string): Promise<void> {
   process.kill(await deployment.agentPid(id), "SIGSTOP");
   for (const pid of await processesIn(await namespaceOf(id))) {
-    if ((await readFile(`/proc/${pid}/cmdline`, "utf8")).includes("haproxy.cfg")) process.kill(pid, "SIGKILL");
+    // some live for a moment only
+    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    if (command.includes("haproxy.cfg")) kill(pid, "SIGKILL");
   }
 }
 
@@ -87,6 +91,26 @@ function asking(site: Site): () => Promise<{ asked: number; failed: number }> {
   };
 }
 
+/** Reads the statistics all the time. @returns how to stop, and the total of connections each time */
+function counting({ deployment, site }: Scene): () => Promise<number[]> {
+  const totals: number[] = [];
+  let stop = false;
+  const done = (async () => {
+    while (!stop) {
+      const { total_connections } = await deployment.show("stats", `/loadbalancers/${site.id}/stats`);
+      totals.push(Number(total_connections));
+      await sleep(100);
+    }
+  })();
+  // a test that has failed before it stops this says why itself
+  done.catch(() => undefined);
+  return async () => {
+    stop = true;
+    await done;
+    return totals;
+  };
+}
+
 t.test("ACTIVE_STANDBY: two amphorae, a failover of both, and of one", async (t) => {
   const made = await scene(t, { loadbalancer_topology: "ACTIVE_STANDBY" });
   const { deployment, site } = made;
@@ -98,6 +122,7 @@ t.test("ACTIVE_STANDBY: two amphorae, a failover of both, and of one", async (t)
   await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { operating_status: "ONLINE" });
 
   const stop = asking(site);
+  const totals = counting(made);
   await deployment.change("PUT", `${LBAAS}/loadbalancers/${site.id}/failover`);
   await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { provisioning_status: "ACTIVE" }, 60_000);
   const second = await amphorae(made);
@@ -122,6 +147,13 @@ t.test("ACTIVE_STANDBY: two amphorae, a failover of both, and of one", async (t)
   await loseHaproxy(made, await holder(made));
   // sooner than the controller misses it
   await until("the other serves", () => isServing(site), 8000);
+  const seen = await totals();
+  t.ok((seen.at(-1) ?? 0) > 0, "requests were counted");
+  t.strictSame(
+    seen,
+    seen.toSorted((a, b) => a - b),
+    "whoever served and has gone, the totals never fell",
+  );
 });
 
 t.test("ACTIVE_ACTIVE: replicas come and go with the flavor", async (t) => {
