@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import t, { type Test } from "tap";
 import { eventually, productEnv } from "../support/agent.ts";
+import { fullFolder } from "../support/full-folder.ts";
 
 const COMMAND = join(import.meta.dirname, "../../images/image.ts");
 
@@ -74,6 +75,12 @@ t.test("a build that is interrupted leaves nothing, and a second one at the same
   first.kill("SIGINT");
   t.match(await first, { exitCode: 1, stderr: /^amphora image: the build was interrupted \(SIGINT\)$/ });
   t.strictSame(await readdir(out), []);
+});
+
+t.test("without space left it says so", async (t) => {
+  const out = await fullFolder(t, "nr_inodes=1");
+  const result = await image("--arch", "x86_64", "--out", out);
+  t.match(result, { exitCode: 1, stderr: /^amphora image: no space is left for [^\n]*$/ });
 });
 
 /** Takes connections, and says nothing. */
