@@ -156,14 +156,14 @@ export class Reports {
       Object.assign(seen, { report, digest, loadBalancerId: row.loadbalancer_id });
       try {
         await this.write(row.loadbalancer_id);
+        if (await this.#lagsBehind(row, report)) {
+          await makeDue(store.db, [row.loadbalancer_id]);
+          settling.wake();
+        }
       } catch (error) {
         // the next heartbeat has it written
         seen.digest = "";
         throw error;
-      }
-      if (await this.#lagsBehind(row, report)) {
-        await makeDue(store, [row.loadbalancer_id]);
-        settling.wake();
       }
     }
   }

@@ -175,6 +175,8 @@ export class SilenceWatch {
       if (lb === undefined || lb.doomed || now === undefined || now.retiring) return false;
       await updateRow(trx, amphora, row.id, { retiring: true, status: "ERROR" });
       await updateRow(trx, loadBalancer, lb.id, { status_reason: reason });
+      // at once: whoever dies in between leaves an amphora that nobody looks for any more
+      await makeDue(trx, [lb.id]);
       return true;
     });
     registry.forget(row.id);
@@ -184,7 +186,6 @@ export class SilenceWatch {
       { amphora: row.id, loadbalancer: row.loadbalancer_id, seconds },
       "silent, and it does not answer: replaced",
     );
-    await makeDue(store, [row.loadbalancer_id]);
     settling.wake();
   }
 }

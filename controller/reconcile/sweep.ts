@@ -20,6 +20,6 @@ export async function sweep(store: Store, compute: ComputeDriver, log: Logger): 
     await compute.remove(id);
   }
   const dead = new Set(rows.filter((row) => !running.has(row.id)).map((row) => row.loadbalancer_id));
-  await makeDue(store, [...dead]);
+  await makeDue(store.db, [...dead]);
   return dead.size;
 }

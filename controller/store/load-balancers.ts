@@ -1,9 +1,9 @@
 /** The rows that decide about a load balancer: its lock, its revision, and the parts that a change concerns. */
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import { type LoadBalancer, loadBalancer } from "../model/load-balancer.ts";
 import { PARTS } from "../model/resources.ts";
 import type { Store, Trx } from "./database.ts";
-import { lockRow, timestamp, untyped } from "./rows.ts";
+import { type Connection, lockRow, timestamp, untyped } from "./rows.ts";
 
 /** The load balancer's row, which nobody else changes until the transaction ends. */
 export async function lockLoadBalancer(store: Store, trx: Trx, id: string): Promise<LoadBalancer | undefined> {
@@ -29,10 +29,18 @@ export async function raiseRevision(
     .execute();
 }
 
-/** Asks the reconciler to compare a load balancer with its amphorae, though nothing was asked of it. */
-export async function makeDue(store: Store, ids: readonly string[]): Promise<void> {
+/**
+ * Asks the reconciler to compare a load balancer with its amphorae, though nothing was asked of it. One that works on it
+ * at this moment leaves it due.
+ */
+export async function makeDue(connection: Connection, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
-  await store.db.updateTable("load_balancers").set({ due_at: Date.now() }).where("id", "in", ids).execute();
+  await connection.updateTable("load_balancers").set({ due_at: Date.now() }).where("id", "in", ids).execute();
+}
+
+/** When it is due once its round is over; who made it due since `row` was read is not forgotten for that. */
+function dueAfter(row: LoadBalancer, then: number | null): RawBuilder<number | null> {
+  return sql`case when due_at = ${row.due_at} then ${then} else due_at end`;
 }
 
 /** Every row that a load balancer consists of is wanted gone. */
@@ -98,7 +106,7 @@ export async function settle(
       .set({
         provisioning_status: "ACTIVE",
         status_reason: retry?.reason ?? null,
-        due_at: retry?.tryAgainAt ?? null,
+        due_at: dueAfter(row, retry?.tryAgainAt ?? null),
         lease_owner: null,
         lease_until: null,
         failing_since: null,
@@ -227,7 +235,7 @@ export async function fail(store: Store, row: LoadBalancer, failure: Failure): P
       .updateTable("load_balancers")
       .set({
         status_reason: failure.reason,
-        due_at: failure.tryAgainAt,
+        due_at: dueAfter(row, failure.tryAgainAt),
         lease_owner: null,
         lease_until: null,
         failing_since: row.failing_since ?? Date.now(),

@@ -1,5 +1,6 @@
 /** What amphorae say becomes statuses, counters and work in the store. */
 import { randomUUID } from "node:crypto";
+import { sql } from "kysely";
 import pino from "pino";
 import t, { type Test } from "tap";
 import {
@@ -127,6 +128,23 @@ for (const database of databases(t)) {
     say({ digest: "four" });
     await until("it is due", async () => ((await dueAt()) ?? Infinity) <= Date.now());
     await until("the reconciler is woken", async () => woken() === 1);
+  });
+
+  t.test(`${database.name}: work that could not be written down is written down later`, async (t) => {
+    const { say, answer, store, ids, warnings } = await watching(t, database, { revision: 5 });
+    const lb = () => findRow(store.db, loadBalancer, ids.lb);
+    answer({ listeners: {}, pools: {}, revision: 5 });
+    say({ digest: "five" });
+    await until("the report is taken in", async () => (await lb())?.operating_status === "ONLINE");
+    // only one can be due, and another is
+    await insertAll(store, loadBalancer, aLoadBalancer({ due_at: Date.now() }));
+    await sql`create unique index one_due on load_balancers ((case when due_at > 0 then 1 end))`.execute(store.db);
+    answer({ listeners: {}, pools: {}, revision: 4 });
+    say({ digest: "four" });
+    await until("writing it down fails", async () => warnings.length > 0);
+    await sql`drop index one_due`.execute(store.db);
+    say({ digest: "four" });
+    await until("it is due", async () => ((await lb())?.due_at ?? Infinity) <= Date.now());
   });
 
   t.test(`${database.name}: only amphorae that there are have a key, and others that speak are told of`, async (t) => {

@@ -99,9 +99,9 @@ for (const database of databases(t)) {
     const store = await database.open(t);
     const [one, two, three] = [aLoadBalancer(), aLoadBalancer(), aLoadBalancer()];
     await insertAll(store, loadBalancer, one, two, three);
-    await makeDue(store, []);
+    await makeDue(store.db, []);
     t.strictSame(await claim(store, "one", 5), []);
-    await makeDue(store, [one.id, three.id]);
+    await makeDue(store.db, [one.id, three.id]);
     t.strictSame(ids(await claim(store, "one", 5)).sort(), [one.id, three.id].sort());
   });
 

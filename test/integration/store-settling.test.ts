@@ -9,7 +9,7 @@ import { pool } from "../../controller/model/pool.ts";
 import type { Resource, Row } from "../../controller/model/resource.ts";
 import type { Store } from "../../controller/store/database.ts";
 import { claim } from "../../controller/store/leases.ts";
-import { doomEverything, fail, forget, raiseRevision, settle } from "../../controller/store/load-balancers.ts";
+import { doomEverything, fail, forget, makeDue, raiseRevision, settle } from "../../controller/store/load-balancers.ts";
 import { findRow, updateRow } from "../../controller/store/rows.ts";
 import { databases } from "../support/postgres.ts";
 import {
@@ -101,6 +101,21 @@ for (const database of databases(t)) {
       t.equal((await mustFind(store, resource, part)).provisioning_status, "ERROR", resource.name);
     }
   });
+
+  for (const [name, end] of Object.entries({ settle: WAYS_TO_END.settle, fail: WAYS_TO_END.fail })) {
+    t.test(`${database.name}: what becomes due while it is worked on is due still after ${name}`, async (t) => {
+      const store = await database.open(t);
+      const { row } = await pendingLoadBalancer(store);
+      const claimed = await claimOf(store, "one", row.id);
+      await makeDue(store.db, [row.id]);
+      const { due_at } = await mustFind(store, loadBalancer, row.id);
+      t.equal(await end(store, claimed), true);
+      t.equal((await mustFind(store, loadBalancer, row.id)).due_at, due_at);
+      const again = await claimOf(store, "two", row.id);
+      t.equal(await end(store, again), true);
+      t.equal((await mustFind(store, loadBalancer, row.id)).due_at, name === "fail" ? FAILURE.tryAgainAt : null);
+    });
+  }
 
   t.test(`${database.name}: an ERROR leaves alone the parts that were carried out`, async (t) => {
     const store = await database.open(t);
