@@ -27,7 +27,7 @@ export interface AmphoraeOptions {
   readonly store: Store;
   readonly compute: ComputeDriver;
   readonly network: NetworkDriver;
-  readonly client: AgentClient;
+  readonly client: Pick<AgentClient, "info">;
   readonly authorities: Authorities;
   /** where agents send heartbeats */
   readonly reporting: () => Promise<Bootstrap["reporting"]>;

@@ -27,6 +27,13 @@ export interface Steps {
   readonly serving: Serving;
 }
 
+/** The work as it is known outside. */
+export interface Progress {
+  readonly lease: Lease;
+  /** kept up to date: with the revision that is being carried out */
+  row: LoadBalancer;
+}
+
 /** What has come of it. */
 export interface Reached {
   /** with the revision that is in force */
@@ -43,11 +50,13 @@ const DECISIVE = [RefusedError, AheadError, ComputeRefusedError];
  * @throws {RefusedError} when an amphora refuses the spec @throws {ComputeRefusedError}
  * @throws {AheadError} @throws whatever keeps all of them from it
  */
-export async function bringAbout(steps: Steps, present: Wanted, lease: Lease): Promise<Reached> {
+export async function bringAbout(steps: Steps, present: Wanted, progress: Progress): Promise<Reached> {
   const { amphorae, serving } = steps;
+  const { lease } = progress;
   const { tree: asked, blueprint, amphorae: rows, tls } = present;
   const plan = planAmphorae(blueprint, rows, asked.loadBalancer.failover);
   const { loadBalancer, wanted } = await amphorae.record(asked.loadBalancer, plan);
+  progress.row = loadBalancer;
   const tree = { ...asked, loadBalancer };
 
   const placed: Placed[] = [];
@@ -102,6 +111,7 @@ export async function bringAbout(steps: Steps, present: Wanted, lease: Lease): P
   if (byVrrp) await serving.awaitCandidate(voters, lease.signal);
   lease.check();
   const next = await amphorae.advance(loadBalancer);
+  progress.row = next;
   const after = { ...situation, tree: { ...asked, loadBalancer: next } };
   await serving.tellLeaving(after, listening, true);
   const alone = { ...after, group: placed };

@@ -19,7 +19,7 @@ import { findRow, selectRows } from "../store/rows.ts";
 import type { Settling } from "../store/settling.ts";
 import { loadTree } from "../store/tree.ts";
 import type { Amphorae } from "./amphorae.ts";
-import { bringAbout, type Present, type Reached, type Wanted } from "./bring-about.ts";
+import { bringAbout, type Present, type Progress, type Reached, type Wanted } from "./bring-about.ts";
 import { Lease } from "./lease.ts";
 import { AheadError, type Serving } from "./serving.ts";
 
@@ -117,13 +117,16 @@ export class Reconciler {
   /** Never throws. */
   async #work(row: LoadBalancer, lease: Lease): Promise<void> {
     const { store, settling, log } = this.#options;
+    const work: Progress = { row, lease };
     try {
-      await this.#carryOut(row.id, lease);
+      await this.#carryOut(work);
     } catch (error) {
       if (lease.signal.aborted)
         log.info({ loadbalancer: row.id, reason: String(lease.signal.reason) }, "left to another");
       else
-        await this.#failed(row.id, error).catch((err: unknown) => log.error({ err }, "writing a failure down failed"));
+        await this.#failed(work.row, error).catch((err: unknown) =>
+          log.error({ err }, "writing a failure down failed"),
+        );
     } finally {
       lease.end();
       await release(store, this.#owner, row.id).catch((err: unknown) =>
@@ -133,17 +136,19 @@ export class Reconciler {
     }
   }
 
-  async #carryOut(id: string, lease: Lease): Promise<void> {
+  async #carryOut(work: Progress): Promise<void> {
     const { store, log } = this.#options;
+    const { id } = work.row;
     const present = await this.#look(id);
     if (present === null) return;
     const { loadBalancer: row } = present.tree;
+    work.row = row;
     if (row.doomed) {
-      await this.#remove(present, lease);
+      await this.#remove(present, work.lease);
       return;
     }
     const tls = await this.#options.tls.material(tlsUsesOf(present.tree));
-    const reached = await this.#reach({ ...present, tls }, lease);
+    const reached = await this.#reach({ ...present, tls }, work);
     if (reached === null) return;
     const { loadBalancer: after, lag } = reached;
     const { revision } = after;
@@ -155,12 +160,12 @@ export class Reconciler {
   }
 
   /** Null: it is to be done once more, with what there is then. */
-  async #reach(present: Wanted, lease: Lease): Promise<Reached | null> {
+  async #reach(present: Wanted, work: Progress): Promise<Reached | null> {
     const { store, amphorae, serving, log } = this.#options;
     const { loadBalancer: row } = present.tree;
     const about = { loadbalancer: row.id, revision: row.revision };
     try {
-      return await bringAbout({ amphorae, serving }, present, lease);
+      return await bringAbout({ amphorae, serving }, present, work);
     } catch (error) {
       if (error instanceof OutdatedError) {
         log.info(about, "changed meanwhile: once more");
@@ -196,11 +201,12 @@ export class Reconciler {
     if (await forget(store, row, (trx) => network.release(trx, row.id))) log.info({ loadbalancer: row.id }, "deleted");
   }
 
-  /** Writes down why, and when to try again: soon at first, then less and less often. */
-  async #failed(id: string, error: unknown): Promise<void> {
+  /**
+   * Writes down why, and when to try again: soon at first, then less and less often. Nothing when the load balancer has
+   * changed meanwhile: what was wanted then is no reason against what is wanted now.
+   */
+  async #failed(row: LoadBalancer, error: unknown): Promise<void> {
     const { store, log, pendingLimit } = this.#options;
-    const row = await findRow(store.db, loadBalancer, id);
-    if (row === undefined || row.lease_owner !== this.#owner) return;
     const refused =
       error instanceof TlsError ||
       error instanceof ComputeRefusedError ||
@@ -209,8 +215,9 @@ export class Reconciler {
     const pause = refused ? REFUSED_PAUSE : pauseAfter(row.attempts);
     const tooLong = Date.now() - (row.failing_since ?? Date.now()) > pendingLimit;
     const failure = { reason, tryAgainAt: Date.now() + pause, error: refused || tooLong };
-    log.error({ loadbalancer: id, revision: row.revision, ...failure, err: error }, "carrying out a change failed");
-    await fail(store, row, failure);
+    const about = { loadbalancer: row.id, revision: row.revision, err: error };
+    if (await fail(store, row, failure)) log.error({ ...about, ...failure }, "carrying out a change failed");
+    else log.warn(about, "carrying out a change failed, and it has changed meanwhile: once more");
   }
 }
 

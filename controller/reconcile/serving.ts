@@ -25,7 +25,7 @@ export class AheadError extends Error {
 
 export interface ServingOptions {
   readonly store: Store;
-  readonly client: AgentClient;
+  readonly client: Pick<AgentClient, "info" | "putSpec" | "health">;
   readonly advertIntervalMs: number;
   readonly forwarding: Standing["forwarding"];
   readonly log: Logger;
