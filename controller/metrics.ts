@@ -149,6 +149,11 @@ const SILENCE: readonly [name: string, help: string, value: (state: SilenceState
     "1 while so many amphorae are silent at once that the fault is taken to be here: none is replaced",
     ({ holdingBack }) => Number(holdingBack),
   ],
+  [
+    "amphora_failover_full",
+    "1 while silent amphorae wait, for failover-concurrency others are being replaced",
+    ({ full }) => Number(full),
+  ],
   ["amphora_amphorae_replaced", "Silent amphorae replaced since the start", ({ replaced }) => replaced],
   ["amphora_amphorae_found", "Silent amphorae that answered when asked, since the start", ({ found }) => found],
 ];

@@ -4,7 +4,7 @@
  */
 import type { Logger } from "pino";
 import { type AgentClient, addressOf } from "../amphorae/client.ts";
-import { type Amphora, amphora } from "../model/amphora.ts";
+import { type Amphora, amphora, NEVER_SERVED } from "../model/amphora.ts";
 import { loadBalancer } from "../model/load-balancer.ts";
 import type { Store } from "../store/database.ts";
 import { lockLoadBalancer, makeDue } from "../store/load-balancers.ts";
@@ -44,6 +44,8 @@ export interface SilenceState {
   readonly amphorae: number;
   readonly silent: number;
   readonly holdingBack: boolean;
+  /** whether silent ones wait, for as many as may be are being replaced */
+  readonly full: boolean;
   /** since the start */
   readonly replaced: number;
   /** silent, but found alive when asked */
@@ -54,6 +56,7 @@ export class SilenceWatch {
   readonly #options: SilenceOptions;
   readonly #suspicions: Suspicions;
   #holdingBack = false;
+  #full = false;
   #replaced = 0;
   #found = 0;
   #silent = 0;
@@ -69,6 +72,7 @@ export class SilenceWatch {
       amphorae,
       silent: this.#silent,
       holdingBack: this.#holdingBack,
+      full: this.#full,
       replaced: this.#replaced,
       found: this.#found,
     };
@@ -87,11 +91,22 @@ export class SilenceWatch {
   async act(): Promise<void> {
     if (this.#holdingBack) return;
     const { registry, silence, heartbeatIntervalMs } = this.#options;
+    let full = false;
     for (const seen of registry.silentFor(silence + heartbeatIntervalMs * SPREAD)) {
       if (!seen.silent) continue;
-      if (await this.#isFull()) return;
+      full = await this.#isFull();
+      if (full) break;
       await this.#confirm(seen);
     }
+    this.#noteFull(full);
+  }
+
+  #noteFull(full: boolean): void {
+    if (full === this.#full) return;
+    this.#full = full;
+    const { concurrency, log } = this.#options;
+    if (full) log.error({ concurrency }, "as many amphorae are being replaced as may be at a time: silent ones wait");
+    else log.warn("no silent amphora waits to be replaced any more");
   }
 
   /** Decides whether the fault is more likely to be here. */
@@ -105,7 +120,7 @@ export class SilenceWatch {
     else log.warn({ silent, amphorae }, "most amphorae speak again: those that do not are replaced as usual");
   }
 
-  /** Whether as many amphorae as may be are being replaced. */
+  /** Whether as many amphorae as may be are being replaced. What never came up itself replaces others. */
   async #isFull(): Promise<boolean> {
     const { store, concurrency } = this.#options;
     const { count } = await store.db
@@ -113,6 +128,7 @@ export class SilenceWatch {
       .select(({ fn }) => fn.countAll<number>().as("count"))
       .where("status", "=", "ERROR")
       .where("retiring", "=", true)
+      .where("revision", "!=", NEVER_SERVED)
       .executeTakeFirstOrThrow();
     return Number(count) >= concurrency;
   }

@@ -5,6 +5,9 @@ import * as common from "./common.ts";
 import { defineResource, type Row } from "./resource.ts";
 import { AMPHORA_STATUSES } from "./status.ts";
 
+/** The revision of one that was never given any to serve. */
+export const NEVER_SERVED = 0;
+
 const seen = (doc: string) => optionalText(z.string(), { write: "never", doc });
 
 export const amphora = defineResource({
@@ -35,7 +38,7 @@ export const amphora = defineResource({
     compute_flavor: seen("The compute service's flavor it was made with."),
 
     heartbeat_key: text(z.string(), { write: "internal", doc: "What its heartbeats are sealed with, hexadecimal." }),
-    revision: integer(z.int(), { write: "internal", default: 0, doc: "The revision it was last given." }),
+    revision: integer(z.int(), { write: "internal", default: NEVER_SERVED, doc: "The revision it was last given." }),
     suspected_at: optionalInteger(z.int(), {
       write: "internal",
       doc: "Since when a controller misses it and none hears it, ms since 1970.",

@@ -137,12 +137,17 @@ export class Amphorae {
     }
   }
 
-  /** Has instances that never came up replaced by others; those that have served before are left to the health watch. */
+  /** Has instances that did not come up replaced by others; those that serve are left to the health watch. */
   async giveUp(rows: readonly Amphora[]): Promise<void> {
-    for (const row of rows) {
-      if (row.status === "ALLOCATED") continue;
-      await updateRow(this.#options.store.db, amphora, row.id, { status: "ERROR", retiring: true });
-    }
+    if (rows.length === 0) return;
+    const ids = rows.map(({ id }) => id);
+    this.#options.log.warn({ amphorae: ids }, "given up: others are made in their place");
+    await this.#options.store.db
+      .updateTable("amphorae")
+      .set({ status: "ERROR", retiring: true })
+      .where("id", "in", ids)
+      .where("status", "=", "BOOTING")
+      .execute();
   }
 
   /**

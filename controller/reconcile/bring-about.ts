@@ -2,7 +2,7 @@
 import { RefusedError, UnreachableError } from "../amphorae/client.ts";
 import type { TlsMaterial } from "../certificates/tls.ts";
 import { ComputeRefusedError } from "../drivers/compute.ts";
-import type { Amphora } from "../model/amphora.ts";
+import { type Amphora, NEVER_SERVED } from "../model/amphora.ts";
 import type { LoadBalancer } from "../model/load-balancer.ts";
 import type { Blueprint } from "../store/blueprint.ts";
 import type { Tree } from "../store/tree.ts";
@@ -83,6 +83,7 @@ export async function bringAbout(steps: Steps, present: Wanted, progress: Progre
   const failures = [...booted.failures, ...served.failures];
   const decisive = failures.find(({ error }) => DECISIVE.some((each) => error instanceof each));
   if (decisive !== undefined) throw decisive.error;
+  lease.check();
   if (served.done.length === 0) {
     const silent = booted.failures.filter(({ error }) => error instanceof UnreachableError);
     await amphorae.startAfresh(
@@ -96,7 +97,12 @@ export async function bringAbout(steps: Steps, present: Wanted, progress: Progre
     await amphorae.unplugOthers(row, ports);
   }
   if (failures.length > 0) {
-    await amphorae.giveUp(booted.failures.map(({ row }) => row));
+    lease.check();
+    // one that serves and is out of reach has an earlier spec: whom that names keeps the address
+    if (!failures.some(({ row }) => hasServed(row))) {
+      const failed = booted.failures.map(({ row }) => row);
+      failures.push(...(await replaceFailed(amphorae, failed, plan.retire)));
+    }
     const lag = failures.map(({ row, error }) => `amphora ${row.id}: ${message(error)}`).join("; ");
     return { loadBalancer, lag };
   }
@@ -160,6 +166,25 @@ function serveAll(
   );
 }
 
+/**
+ * Has others made in place of instances that did not come up, and removes those that were given up in an earlier round:
+ * by now no spec names them.
+ * @returns what could not be removed
+ */
+async function replaceFailed(
+  amphorae: Amphorae,
+  failed: readonly Amphora[],
+  retired: readonly Amphora[],
+): Promise<readonly Failed[]> {
+  await amphorae.giveUp(failed);
+  const removed = await all(
+    retired.filter(({ revision }) => revision === NEVER_SERVED),
+    (row) => row,
+    (row) => amphorae.remove(row),
+  );
+  return removed.failures;
+}
+
 async function removeAll(amphorae: Amphorae, rows: readonly Amphora[], lease: Lease): Promise<void> {
   for (const row of rows) {
     lease.check();
@@ -167,9 +192,14 @@ async function removeAll(amphorae: Amphorae, rows: readonly Amphora[], lease: Le
   }
 }
 
+interface Failed {
+  readonly row: Amphora;
+  readonly error: unknown;
+}
+
 interface Outcome<R> {
   readonly done: readonly R[];
-  readonly failures: readonly { readonly row: Amphora; readonly error: unknown }[];
+  readonly failures: readonly Failed[];
 }
 
 /** Does it for all at once, and waits for each of them. */
@@ -180,7 +210,7 @@ async function all<T, R>(
 ): Promise<Outcome<R>> {
   const results = await Promise.allSettled(items.map(work));
   const done: R[] = [];
-  const failures: { row: Amphora; error: unknown }[] = [];
+  const failures: Failed[] = [];
   results.forEach((result, i) => {
     const item = items[i];
     if (result.status === "fulfilled") done.push(result.value);

@@ -16,7 +16,7 @@ import { databases, type TestDatabase } from "../support/postgres.ts";
 import { aLoadBalancer, anAmphora, insertAll } from "../support/tree.ts";
 
 const log = pino({ level: "silent" });
-const QUIET: SilenceState = { amphorae: 3, silent: 0, holdingBack: false, replaced: 0, found: 0 };
+const QUIET: SilenceState = { amphorae: 3, silent: 0, holdingBack: false, full: false, replaced: 0, found: 0 };
 
 for (const database of databases(t)) {
   t.test(

@@ -74,18 +74,33 @@ for (const database of databases(t)) {
   });
 
   t.test(`${database.name}: only so many are replaced at a time, the longest silent first`, async (t) => {
-    const { watch, all, silent, store, replaced } = await watching(t, database, 100);
+    const { watch, all, silent, store, replaced, lines } = await watching(t, database, 100);
     for (let i = 0; i < 8; i++) silent(i, 60_000 + i * 1000);
     await round(watch);
     t.strictSame(await replaced(), [4, 5, 6, 7].map((i) => all[i]?.id).sort());
     await round(watch);
     t.equal((await replaced()).length, 4, "no more while those are not done");
+    t.equal(watch.state.full, true);
+    t.equal(lines.filter((line) => line.includes("silent ones wait")).length, 1, "said once");
     await store.db
       .deleteFrom("amphorae")
       .where("id", "=", all[7]?.id ?? "")
       .execute();
     await round(watch);
     t.strictSame(await replaced(), [3, 4, 5, 6].map((i) => all[i]?.id).sort());
+  });
+
+  t.test(`${database.name}: amphorae that never came up keep no others from being replaced`, async (t) => {
+    const { watch, all, silent, store, replaced } = await watching(t, database, 10);
+    const [first] = all;
+    if (first === undefined) throw new Error("there is none");
+    const failed = { status: "ERROR", retiring: true, revision: 0 } as const;
+    const lb = { ...aLoadBalancer(), id: first.loadbalancer_id };
+    await insertAll(store, amphora, ...Array.from({ length: 4 }, () => anAmphora(lb, failed)));
+    silent(3, 60_000);
+    await round(watch);
+    t.equal((await replaced()).includes(all[3]?.id ?? ""), true);
+    t.equal(watch.state.full, false);
   });
 
   t.test(`${database.name}: one whose VRRP peer sees it serve is in no hurry to be replaced`, async (t) => {

@@ -11,7 +11,7 @@ import type { ComputeDriver } from "../../controller/drivers/compute.ts";
 import { LocalNetwork } from "../../controller/drivers/local/network.ts";
 import { LocalSecrets } from "../../controller/drivers/local/secrets.ts";
 import { declareSubnet, Subnets } from "../../controller/drivers/local/subnets.ts";
-import { amphora } from "../../controller/model/amphora.ts";
+import { type Amphora, amphora } from "../../controller/model/amphora.ts";
 import { flavor } from "../../controller/model/flavor.ts";
 import { flavorProfile, type Topology } from "../../controller/model/flavor-profile.ts";
 import { type LoadBalancer, loadBalancer } from "../../controller/model/load-balancer.ts";
@@ -29,6 +29,35 @@ import { aLoadBalancer, insertAll } from "../support/tree.ts";
 
 const BOOT_LIMIT = 50;
 const SUBNET = declareSubnet({ id: randomUUID(), cidr: "10.77.0.0/24", mtu: 1500 });
+
+t.test("a pair whose second amphora does not come up keeps one instance for it, until one does", async (t) => {
+  const { cloud, lb, rows, row } = await reconciling(t, "ACTIVE_STANDBY");
+  await until("both serve", async () => (await rows()).filter(({ status }) => status === "ALLOCATED").length === 2);
+  const [first, second] = await rows();
+  cloud.hanging = true;
+  await retire(second);
+  await cloud.made(5);
+  t.ok(cloud.instances.size <= 4, `one that serves, one that is replaced, one given up, one that boots`);
+  t.ok(cloud.instances.has(first?.id ?? "") && cloud.instances.has(second?.id ?? ""), "those that serve stay");
+  t.match(await row(), { provisioning_status: "ACTIVE", status_reason: /does not answer/ });
+  cloud.hanging = false;
+  await until("two serve", async () => {
+    const all = await rows();
+    return all.length === 2 && all.every(({ status }) => status === "ALLOCATED");
+  });
+  t.strictSame([...cloud.instances].sort(), (await rows()).map(({ id }) => id).sort(), "and nothing is left over");
+
+  async function retire(which: Amphora | undefined): Promise<void> {
+    cloud.dead.add(which?.id ?? "");
+    const { store } = cloud;
+    await store.db
+      .updateTable("amphorae")
+      .set({ status: "ERROR", retiring: true })
+      .where("id", "=", which?.id ?? "")
+      .execute();
+    await store.transaction((trx) => raiseRevision(trx, lb.id));
+  }
+});
 
 t.test("a change that was refused says nothing against the one that takes it back", async (t) => {
   const { cloud, lb, row } = await reconciling(t, "SINGLE");

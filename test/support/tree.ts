@@ -45,7 +45,8 @@ export function aHealthMonitor(of: Pool, given: Partial<HealthMonitor> = {}): He
 }
 
 export function anAmphora(of: LoadBalancer, given: Partial<Amphora> = {}): Amphora {
-  const values = { role: "STANDALONE", status: "ALLOCATED", heartbeat_key: "00".repeat(32), created_at: timestamp() };
+  const serves = { role: "STANDALONE", status: "ALLOCATED", revision: of.revision };
+  const values = { ...serves, heartbeat_key: "00".repeat(32), created_at: timestamp() };
   return newRow(amphora, { id: randomUUID(), loadbalancer_id: of.id, ...values, ...given });
 }
 
