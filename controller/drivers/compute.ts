@@ -47,7 +47,7 @@ export interface ComputeDriver {
   create(amphoraId: string, wish: InstanceWish, bootstrap: () => Promise<Bootstrap>): Promise<Instance>;
   /** Gives the instance an interface on the port's subnet. Nothing happens when it has it. */
   plug(amphoraId: string, port: Port): Promise<void>;
-  /** Takes the interface of the port away again. Nothing happens when there is none. */
+  /** Takes the interface of the port away again, also what is left of it without the instance. Nothing happens when there is none. */
   unplug(amphoraId: string, port: Port): Promise<void>;
   /** Ends and removes the instance, with its interfaces. Nothing happens when there is none. */
   remove(amphoraId: string): Promise<void>;

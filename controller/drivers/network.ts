@@ -37,7 +37,7 @@ export interface NetworkDriver {
   reserveVip(trx: Trx, loadBalancerId: string, request: VipRequest): Promise<Port>;
   /** The amphora's own address on the subnet; the same port every time it is asked for. */
   reserveAmphoraPort(trx: Trx, amphoraId: string, subnetId: string): Promise<Port>;
-  /** The ports that an amphora holds. */
+  /** The ports that an amphora holds, on subnets that there are still. */
   amphoraPorts(trx: Trx, amphoraId: string): Promise<Port[]>;
   /** Gives one port back; nothing happens when there is none. */
   releasePort(trx: Trx, portId: string): Promise<void>;

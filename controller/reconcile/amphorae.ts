@@ -168,6 +168,9 @@ export class Amphorae {
     const { compute, network, store } = this.#options;
     await updateRow(store.db, amphora, row.id, { status: "PENDING_DELETE" });
     await compute.remove(row.id);
+    // what it had not taken yet, or is no longer remembered with it, is on the host still
+    const held = await store.transaction((trx) => network.amphoraPorts(trx, row.id));
+    for (const port of held) await compute.unplug(row.id, port);
     await store.transaction(async (trx) => {
       // counters that are being written for it come before
       await lockRow(store, trx, amphora, row.id, "update");

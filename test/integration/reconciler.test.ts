@@ -19,7 +19,7 @@ import { Amphorae } from "../../controller/reconcile/amphorae.ts";
 import { Reconciler } from "../../controller/reconcile/reconciler.ts";
 import { Serving } from "../../controller/reconcile/serving.ts";
 import { openVault } from "../../controller/secrets/key.ts";
-import { raiseRevision } from "../../controller/store/load-balancers.ts";
+import { doomEverything, raiseRevision } from "../../controller/store/load-balancers.ts";
 import { findRow, newRow, selectRows } from "../../controller/store/rows.ts";
 import { Settling } from "../../controller/store/settling.ts";
 import type { AmphoraSpecInput } from "../../templates/spec.ts";
@@ -71,6 +71,24 @@ t.test("a change that was refused says nothing against the one that takes it bac
   cloud.settling.wake();
   await until("it has settled", async () => (await row())?.provisioning_status !== "PENDING_UPDATE");
   t.match(await row(), { provisioning_status: "ACTIVE", status_reason: null, revision: lb.revision + 3 });
+});
+
+t.test("an amphora's interfaces go with it, whatever became of the instance", async (t) => {
+  const { cloud, lb, row } = await reconciling(t, "SINGLE", (cloud) => {
+    cloud.refuse = async () => {
+      throw new RefusedError(422, "no such thing");
+    };
+  });
+  await until("it is refused", async () => (await row())?.provisioning_status === "ERROR");
+  t.equal(cloud.plugged.size, 1);
+  await cloud.store.transaction(async (trx) => {
+    await doomEverything(trx, lb.id);
+    await trx.updateTable("load_balancers").set({ doomed: true }).where("id", "=", lb.id).execute();
+    await raiseRevision(trx, lb.id, "PENDING_DELETE");
+  });
+  cloud.settling.wake();
+  await until("it is gone", async () => (await row()) === undefined);
+  t.strictSame([...cloud.plugged], []);
 });
 
 /** Stands in for a compute service and its agents, for hosts do not hang when a test wants them to. */

@@ -61,7 +61,11 @@ export class LocalNetwork implements NetworkDriver {
 
   async amphoraPorts(trx: Trx, amphoraId: string): Promise<Port[]> {
     const rows = await trx.selectFrom("ports").selectAll().where("owner_id", "=", amphoraId).execute();
-    return rows.map((row) => asPort(this.#require(row.subnet_id), row));
+    // what is on a subnet that settings no longer declare must not keep an amphora from being removed
+    return rows.flatMap((row) => {
+      const subnet = this.#options.subnets.find(row.subnet_id);
+      return subnet === undefined ? [] : asPort(subnet, row);
+    });
   }
 
   async releasePort(trx: Trx, portId: string): Promise<void> {
