@@ -25,6 +25,8 @@ import { healthLimits } from "../support/health.ts";
 import { databases, type TestDatabase } from "../support/postgres.ts";
 import { aHealthMonitor, aListener, aLoadBalancer, aMember, anAmphora, aPool, insertAll } from "../support/tree.ts";
 
+type Counted = NonNullable<Heartbeat["body"]["stats"]>[number];
+
 for (const database of databases(t)) {
   t.test(`${database.name}: when the digest moves, the report is fetched and the statuses are written`, async (t) => {
     const { say, fetched, statuses, answer, ids } = await watching(t, database);
@@ -52,30 +54,32 @@ for (const database of databases(t)) {
     });
   });
 
-  t.test(
-    `${database.name}: counters are written together, the last ones heard, of listeners that there are`,
-    async (t) => {
-      const { say, ids, store, amphoraId } = await watching(t, database);
-      const counters = (n: number): [string, number, number, number, number, number] => [ids.listener, n, n, n, n, n];
-      for (const n of [1, 2, 3]) say({ digest: "", stats: [counters(n), [randomUUID(), 9, 9, 9, 9, 9]] });
-      const rows = () => store.db.selectFrom("listener_statistics").selectAll().execute();
-      await until("they are written", async () => (await rows()).length > 0);
-      const three: Counters = {
-        active_connections: 3,
-        total_connections: 3,
-        bytes_in: 3,
-        bytes_out: 3,
-        request_errors: 3,
-      };
-      t.strictSame(
-        (await rows()).map((row) => ({ ...row })),
-        [{ listener_id: ids.listener, amphora_id: amphoraId, ...three }],
-      );
-      say({ digest: "", stats: [counters(2 ** 45)] });
-      await until("they are written over", async () => (await rows())[0]?.bytes_in === 2 ** 45);
-      t.equal((await rows()).length, 1);
-    },
-  );
+  t.test(`${database.name}: counters are written together, the last ones heard, of its own listeners`, async (t) => {
+    const { say, ids, store, amphoraId } = await watching(t, database);
+    const counters = (n: number): Counted => [ids.listener, n, n, n, n, n];
+    const another = aLoadBalancer({ vip_address: "10.77.0.3" });
+    const foreign = aListener(another);
+    await insertAll(store, loadBalancer, another);
+    await insertAll(store, listener, foreign);
+    const others = [randomUUID(), foreign.id].map((id): Counted => [id, 9, 9, 9, 9, 9]);
+    for (const n of [1, 2, 3]) say({ digest: "", stats: [counters(n), ...others] });
+    const rows = () => store.db.selectFrom("listener_statistics").selectAll().execute();
+    await until("they are written", async () => (await rows()).length > 0);
+    const three: Counters = {
+      active_connections: 3,
+      total_connections: 3,
+      bytes_in: 3,
+      bytes_out: 3,
+      request_errors: 3,
+    };
+    t.strictSame(
+      (await rows()).map((row) => ({ ...row })),
+      [{ listener_id: ids.listener, amphora_id: amphoraId, ...three }],
+    );
+    say({ digest: "", stats: [counters(2 ** 45)] });
+    await until("they are written over", async () => (await rows())[0]?.bytes_in === 2 ** 45);
+    t.equal((await rows()).length, 1);
+  });
 
   t.test(
     `${database.name}: counters for which a heartbeat has no room are fetched, but not all the time`,
