@@ -67,15 +67,13 @@ export class Tls {
    */
   async check(uses: readonly TlsUse[], reader: Reader, now = new Date()): Promise<void> {
     const read = await this.#read(uses, reader);
-    const authorities = [...read].flatMap(([, each]) => ("certificates" in each ? [each] : []));
     for (const [use, each] of read) {
       await attempt(use, async () => {
         if ("notAfter" in each) checkValidity(each, now);
-        if (!("lists" in each)) return;
-        checkUpToDate(each, now);
-        for (const authority of authorities) await checkIssuers(each, authority);
+        if ("lists" in each) checkUpToDate(each, now);
       });
     }
+    await checkPairs(read);
   }
 
   /**
@@ -94,12 +92,14 @@ export class Tls {
 
   /**
    * Everything that a load balancer's listeners and pools use, as it is now, valid or not.
+   * @param isPaired whether lists of revoked certificates must be those of the authorities beside them
    * @throws {TlsError} @throws {Error} when the key manager can't be asked
    */
-  async material(uses: readonly TlsUse[]): Promise<TlsMaterial> {
+  async material(uses: readonly TlsUse[], isPaired = false): Promise<TlsMaterial> {
     if (uses.length === 0) return NO_TLS;
     const stored = await this.#driver.read(referencesOf(uses));
     const read = await this.#readAll(uses, stored);
+    if (isPaired) await checkPairs(read);
     const certificates = new Map<string, Certificate & { readonly id: string }>();
     const texts = new Map<string, string>();
     const expiries: Expiry[] = [];
@@ -141,6 +141,17 @@ export class Tls {
     if (stored.kind === "container")
       throw new CertificateError("It is a container, and must be a secret with PEM text");
     return purpose === "authorities" ? readAuthorities(stored.payload) : readRevocations(stored.payload);
+  }
+}
+
+/** @throws {TlsError} when a listener or pool has a list of revoked certificates that is not its authority's */
+async function checkPairs(read: ReadonlyMap<TlsUse, Read>): Promise<void> {
+  for (const [use, revocations] of read) {
+    if (!("lists" in revocations)) continue;
+    for (const [{ kind, id }, each] of read) {
+      if (kind !== use.kind || id !== use.id || !("certificates" in each)) continue;
+      await attempt(use, () => checkIssuers(revocations, each));
+    }
   }
 }
 

@@ -147,7 +147,9 @@ export class Reconciler {
       await this.#remove(present, work.lease);
       return;
     }
-    const tls = await this.#options.tls.material(tlsUsesOf(present.tree));
+    // whoever serves goes on with what it has; where nobody does, one listener in vain is better than none at all
+    const isServed = present.amphorae.some(({ status }) => status === "ALLOCATED");
+    const tls = await this.#options.tls.material(tlsUsesOf(present.tree), isServed);
     const reached = await this.#reach({ ...present, tls }, work);
     if (reached === null) return;
     const { loadBalancer: after, lag } = reached;

@@ -81,12 +81,15 @@ export class Rotation {
     if (raised) settling.wake();
   }
 
-  /** Only what can be used is carried out: of two secrets that belong together, one may be replaced before the other. */
+  /**
+   * Only what can be used is carried out: of two secrets that belong together, one may be replaced before the other. With
+   * a new authority and the former one's list of revoked certificates, OpenSSL would believe no client at all.
+   */
   async #renew(row: Served, uses: readonly TlsUse[], digest: string): Promise<boolean> {
     const { store, tls, log } = this.#options;
     if (this.#unusable.get(row.id) === digest) return false;
     try {
-      await tls.material(uses);
+      await tls.material(uses, true);
     } catch (error) {
       if (!(error instanceof TlsError)) throw error;
       this.#unusable.set(row.id, digest);

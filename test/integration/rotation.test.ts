@@ -78,6 +78,38 @@ for (const database of databases(t)) {
     await t.rejects(world.material(together), { message: /It can't be retrieved|no secret certificate/ });
   });
 
+  t.test(`${database.name}: an authority waits for its list of revoked certificates, and this for it`, async (t) => {
+    const world = await World.make(t, database);
+    const [former, next] = [
+      await openssl.issue("/CN=former", { isAuthority: true }),
+      await openssl.issue("/CN=next", { isAuthority: true }),
+    ];
+    const [oldList, newList] = [await openssl.revocations(former, []), await openssl.revocations(next, [])];
+    const [ca, crl] = [await store(world.api, former.certificate), await store(world.api, oldList)];
+    const lb = await world.served({
+      default_tls_container_ref: await store(world.api, pem(first)),
+      client_authentication: "MANDATORY",
+      client_ca_tls_container_ref: ca,
+      client_crl_container_ref: crl,
+    });
+    const { revision } = await world.row(lb);
+    const steps = [
+      [ca, next.certificate, 0],
+      [crl, newList, 1],
+      [crl, oldList, 1],
+      [ca, former.certificate, 2],
+    ] as const;
+    for (const [secret, payload, raised] of steps) {
+      await replace(world.api, secret, payload);
+      await world.look();
+      t.equal((await world.row(lb)).revision, revision + raised);
+      if ((await world.row(lb)).due_at !== null) await world.serve(lb);
+    }
+    t.match(world.warnings, [
+      { reason: /client_crl_container_ref .*: The list of revoked certificates is not signed/ },
+    ]);
+  });
+
   t.test(`${database.name}: looking takes as many statements for many load balancers as for one`, async (t) => {
     let statements = 0;
     const world = await World.make(t, database, () => statements++);
