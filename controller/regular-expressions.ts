@@ -7,6 +7,7 @@ import type { Logger } from "pino";
 import { quoteHaproxy } from "../templates/haproxy/quote.ts";
 import { haproxyView } from "../templates/haproxy.ts";
 import { type L7RuleSpec, parseSpec } from "../templates/spec.ts";
+import { Turns } from "./turns.ts";
 
 /** A configuration of one rule is read in some 10 ms (ms). */
 const LIMIT = 5000;
@@ -21,7 +22,7 @@ export class RegularExpressions {
   readonly #log: Logger;
   /** what HAProxy says of a configuration; the latest last */
   readonly #known = new Map<string, Promise<string | null>>();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(binary: string, log: Logger) {
     this.#binary = binary;
@@ -36,21 +37,20 @@ export class RegularExpressions {
     return null;
   }
 
-  /** @returns what is wrong with the expression in HAProxy's words, or null */
-  fault(rule: Matching): Promise<string | null> {
+  /**
+   * One at a time, whoever asks: a body may hold hundreds.
+   * @param project whose rule it is
+   * @returns what is wrong with the expression in HAProxy's words, or null
+   */
+  fault(rule: Matching, project: string): Promise<string | null> {
     const config = configOf(rule);
-    const fault = this.#known.get(config) ?? this.#inTurn(config);
+    const fault = this.#known.get(config) ?? this.#turns.take(project, () => this.#ask(config));
     this.#known.delete(config);
     this.#known.set(config, fault);
     const [oldest = config] = this.#known.keys();
     if (this.#known.size > MOST_REMEMBERED) this.#known.delete(oldest);
-    return fault;
-  }
-
-  /** One at a time: a body may hold thousands. */
-  #inTurn(config: string): Promise<string | null> {
-    const fault = this.#last.then(() => this.#ask(config));
-    this.#last = fault.catch(() => undefined);
+    // that there was no room for a file says nothing of the expression
+    fault.catch(() => this.#known.delete(config));
     return fault;
   }
 

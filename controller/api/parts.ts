@@ -8,7 +8,7 @@ import { viewsOf } from "./answers.ts";
 import { valuesForUpdate } from "./body.ts";
 import type { Change } from "./change.ts";
 import type { Engine } from "./engine.ts";
-import { invalidField, placed } from "./errors.ts";
+import { ApiError, invalidField, placed } from "./errors.ts";
 import type { Caller } from "./identity.ts";
 import { type Child, everythingWithin, type Node, parseNode, poolNamed, poolsWithin } from "./nesting.ts";
 import type { Given, PartRules, PathParameters } from "./rules/rules.ts";
@@ -90,6 +90,9 @@ export async function removePart<R extends Resource>(change: Change, rules: Part
   await updateRow(change.trx, rules.resource, String(id), doomed as Partial<Row<Resource>>);
 }
 
+/** HAProxy tries some 50 in a second. */
+const MOST_EXPRESSIONS = 500;
+
 /** Checks that take their time, of an object and of everything within it. */
 export async function precheck<R extends Resource>(
   rules: PartRules<R> | null,
@@ -98,7 +101,15 @@ export async function precheck<R extends Resource>(
 ): Promise<void> {
   const circumstances = { ...known, isGiven: () => true };
   await rules?.precheck?.(node.given as Given<R>, circumstances);
-  for (const child of everythingWithin(node)) {
+  const all = everythingWithin(node);
+  const expressions = all.filter(({ given }) => "compare_type" in given && given.compare_type === "REGEX").length;
+  if (expressions > MOST_EXPRESSIONS) {
+    throw new ApiError(
+      400,
+      `The body holds ${expressions} regular expressions: ${MOST_EXPRESSIONS} are the most at a time.`,
+    );
+  }
+  for (const child of all) {
     await child.rules.precheck?.(child.given, circumstances).catch((error: unknown) => {
       throw placed(error, child.place);
     });

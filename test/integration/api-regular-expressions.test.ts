@@ -114,7 +114,7 @@ t.test("what is taken, HAProxy takes in a whole configuration, and what is refus
   const type = fc.constantFrom("PATH", "FILE_TYPE");
   await fc.assert(
     fc.asyncProperty(type, value, async (type, value) => {
-      const fault = await expressions.fault({ type, compare_type: "REGEX", key: null, value });
+      const fault = await expressions.fault({ type, compare_type: "REGEX", key: null, value }, "project");
       const rules = [{ id: idOf("rule"), type, compare_type: "REGEX" as const, value }];
       const policy = { id: idOf("policy"), action: "REJECT" as const, rules };
       const whole = spec({ listeners: [listener(1, { l7policies: [policy] })] });
@@ -132,6 +132,29 @@ t.test("where there is no HAProxy, that is told, and amphorae find out", async (
   t.match(told, [{ level: 40, msg: /^there is no HAProxy here/, haproxy: "/nowhere/haproxy" }]);
   t.ok(await RegularExpressions.open(HAPROXY, listening));
   const broken = new RegularExpressions("/bin/false", listening);
-  t.equal(await broken.fault({ type: "PATH", compare_type: "REGEX", key: null, value: "a" }), null);
+  t.equal(await broken.fault({ type: "PATH", compare_type: "REGEX", key: null, value: "a" }, "project"), null);
   t.match(told[1], { level: 50, msg: "HAProxy could not try a regular expression" });
+});
+
+t.test("what kept an expression from being tried is not remembered as its fault", async (t) => {
+  const expressions = new RegularExpressions(HAPROXY, log);
+  const { TMPDIR } = process.env;
+  t.teardown(() => {
+    if (TMPDIR === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = TMPDIR;
+  });
+  const ask = () => expressions.fault({ type: "PATH", compare_type: "REGEX", key: null, value: "^/once$" }, "project");
+  process.env.TMPDIR = "/nowhere";
+  await t.rejects(ask(), { code: "ENOENT" });
+  process.env.TMPDIR = TMPDIR ?? "/tmp";
+  t.equal(await ask(), null);
+});
+
+t.test("a body holds no more expressions than can be tried in some seconds", async (t) => {
+  const api = await startApi(t, SQLITE, { settles: false });
+  const rules = Array.from({ length: 50 }, (_, i) => ({ type: "PATH", compare_type: "REGEX", value: `^/${i}$` }));
+  const l7policies = Array.from({ length: 11 }, () => ({ action: "REJECT", rules }));
+  const listeners = [{ protocol: "HTTP", protocol_port: 80, l7policies }];
+  const answer = await api.call("POST", "/loadbalancers", { loadbalancer: { listeners } });
+  t.strictSame(errorProblems(answer, 400, "holds 550 regular expressions: 500 are the most"), []);
 });

@@ -22,8 +22,7 @@ export const l7ruleRules: PartRules<typeof l7rule> = {
     const isNew = (["type", "compare_type", "key", "value"] as const).some(isGiven);
     // what else is wrong is told later
     if (!isNew || ruleFault(rule) !== null) return;
-    await projectId();
-    const fault = await services.regularExpressions?.fault(rule);
+    const fault = await services.regularExpressions?.fault(rule, await projectId());
     if (fault) throw invalidField("value", value, `${fault}.`);
   },
 
