@@ -4,6 +4,7 @@ import "reflect-metadata";
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { PemConverter, X509Certificates } from "@peculiar/x509";
 import { CertificateError } from "./fault.ts";
+import { iterationsOf, MOST_ITERATIONS } from "./iterations.ts";
 
 export interface PemBlock {
   readonly label: string;
@@ -77,10 +78,30 @@ export function privateKeyOf(blocks: readonly PemBlock[], passphrase: string | n
   if (isLocked && passphrase === null) {
     throw new CertificateError("The private key is protected by a password: store it without one");
   }
+  if (isLocked) checkIterations(block.text);
   try {
     return createPrivateKey({ key: block.text, format: "pem", ...(isLocked && passphrase ? { passphrase } : {}) });
   } catch {
     const reason = isLocked ? "can't be opened with the private_key_passphrase" : "can't be read";
     throw new CertificateError(`The private key ${reason}`);
   }
+}
+
+/** OpenSSL opens it at one go, while nothing else is done. @throws {CertificateError} */
+function checkIterations(text: string): void {
+  let iterations: number;
+  try {
+    // the older form, with its cipher in headers, hashes once
+    const isPkcs8 = text.includes("BEGIN ENCRYPTED");
+    const [raw, another] = isPkcs8 ? PemConverter.decode(text) : [];
+    if (isPkcs8 && (raw === undefined || another !== undefined || text.split("BEGIN ").length !== 2))
+      throw new Error("it must be one block");
+    iterations = raw === undefined ? 1 : iterationsOf(new Uint8Array(raw));
+  } catch {
+    throw new CertificateError("The private key can't be read");
+  }
+  if (iterations <= MOST_ITERATIONS) return;
+  throw new CertificateError(
+    `The private key hashes its password more than ${MOST_ITERATIONS} times: store it without one, or with fewer iterations`,
+  );
 }

@@ -4,18 +4,42 @@
  */
 import { parentPort } from "node:worker_threads";
 import forge from "node-forge";
+import { MOST_ITERATIONS } from "./iterations.ts";
 
 /** DER; or why there is nothing. */
 export type Opened =
   | { readonly certificates: readonly Uint8Array[]; readonly keys: readonly Uint8Array[] }
-  | { readonly fault: "password" | "unreadable" };
+  | { readonly fault: "iterations" | "password" | "unreadable" };
 
 const { asn1, pkcs12, pki } = forge;
 
 /** OpenSSL takes "no password" for the empty one; others encode it as none at all. */
 const NO_PASSWORD = ["", undefined] as const;
 
+/** Of the present bundle. */
+let iterations = 0;
+
+/**
+ * Has a function of the library's refuse what would take too long, wherever in a bundle it is asked for: its own are
+ * JavaScript, but PBKDF2 is OpenSSL's, which no end of this thread breaks off.
+ * @param position of the number of iterations among its arguments
+ */
+function limit(owner: object, name: string, position: number): void {
+  const original: unknown = Reflect.get(owner, name);
+  if (typeof original !== "function") throw new Error(`node-forge has no ${name}`);
+  Reflect.set(owner, name, (...values: readonly unknown[]) => {
+    iterations += Number(values[position]);
+    if (!(iterations <= MOST_ITERATIONS)) throw new Error("too many iterations");
+    return Reflect.apply(original, owner, values);
+  });
+}
+
+limit(pkcs12, "generateKey", 3);
+limit(Reflect.get(pki, "pbe"), "generatePkcs12Key", 3);
+limit(forge.pkcs5, "pbkdf2", 2);
+
 function open(bundle: Uint8Array): Opened {
+  iterations = 0;
   let structure: forge.asn1.Asn1;
   try {
     structure = asn1.fromDer(Buffer.from(bundle).toString("binary"));
@@ -28,6 +52,7 @@ function open(bundle: Uint8Array): Opened {
       const bags = pkcs12.pkcs12FromAsn1(structure, false, password).safeContents.flatMap(({ safeBags }) => safeBags);
       return { certificates: bags.flatMap(certificate), keys: bags.flatMap(key) };
     } catch (error) {
+      if (!(iterations <= MOST_ITERATIONS)) return { fault: "iterations" };
       if (/password|decrypt|padding/i.test(String(error))) fault = "password";
     }
   }

@@ -1,8 +1,10 @@
-/** PKCS #12 bundles, opened one after the other in a thread that is ended when one takes too long. */
+/** PKCS #12 bundles, opened one at a time in a thread that is ended when one takes too long. */
 import { createPrivateKey, type KeyObject, type X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
+import { Turns } from "../turns.ts";
 import { CertificateError } from "./fault.ts";
+import { MOST_ITERATIONS } from "./iterations.ts";
 import { certificateFrom } from "./pem.ts";
 import type { Opened } from "./pkcs12-worker.ts";
 
@@ -18,18 +20,19 @@ export interface Bundle {
 export class Pkcs12 {
   readonly #limit: number;
   #worker: Worker | null = null;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   /** @param limit ms that a bundle may take */
   constructor(limit = LIMIT) {
     this.#limit = limit;
   }
 
-  /** @throws {CertificateError} when it is no bundle, has a password, holds several keys, or takes too long */
-  async open(bundle: Uint8Array): Promise<Bundle> {
-    const opened = this.#last.then(() => this.#open(bundle));
-    this.#last = opened.catch(() => undefined);
-    const result = await opened;
+  /**
+   * @param project whose turn it takes
+   * @throws {CertificateError} when it is no bundle, has a password, holds several keys, or takes too long
+   */
+  async open(bundle: Uint8Array, project: string): Promise<Bundle> {
+    const result = await this.#turns.take(project, () => this.#open(bundle));
     if ("fault" in result) throw new CertificateError(FAULTS[result.fault]);
     const [key, second] = result.keys;
     if (second !== undefined) throw new CertificateError("The PKCS #12 bundle holds more than one private key");
@@ -37,8 +40,7 @@ export class Pkcs12 {
   }
 
   async close(): Promise<void> {
-    await this.#last;
-    await this.#end();
+    await this.#turns.take("", () => this.#end());
   }
 
   async #open(bundle: Uint8Array): Promise<Opened> {
@@ -78,6 +80,7 @@ export class Pkcs12 {
 }
 
 const FAULTS = {
+  iterations: `The PKCS #12 bundle hashes its password more than ${MOST_ITERATIONS} times: make it with fewer iterations`,
   password: "The PKCS #12 bundle is protected by a password, or damaged: make it with an empty password",
   unreadable: "It is neither PEM nor a PKCS #12 bundle that can be read",
 } as const;

@@ -23,11 +23,12 @@ export class CertificateReader {
   /**
    * The certificate, with its chain and key, of a secret (a PKCS #12 bundle, or PEM) or of a certificate container.
    * Whether it is valid now is another question.
+   * @param project whose turn it takes, where reading takes its time
    * @throws {CertificateError}
    */
-  read(stored: Stored): Promise<Certificate> {
+  read(stored: Stored, project = ""): Promise<Certificate> {
     const digest = digestOf(stored);
-    const certificate = this.#known.get(digest) ?? this.#read(stored);
+    const certificate = this.#known.get(digest) ?? this.#read(stored, project);
     this.#known.delete(digest);
     this.#known.set(digest, certificate);
     certificate.catch(() => this.#known.delete(digest));
@@ -40,14 +41,14 @@ export class CertificateReader {
     return this.#pkcs12.close();
   }
 
-  async #read(stored: Stored): Promise<Certificate> {
+  async #read(stored: Stored, project: string): Promise<Certificate> {
     if (stored.kind === "container") return fromContainer(stored.type, stored.parts);
     const text = Buffer.from(stored.payload).toString("latin1");
     if (text.includes("-----BEGIN ")) {
       const blocks = pemBlocks(text);
       return assemble(certificatesOf(blocks), privateKeyOf(blocks));
     }
-    const { certificates, key } = await this.#pkcs12.open(stored.payload);
+    const { certificates, key } = await this.#pkcs12.open(stored.payload, project);
     return assemble(certificates, key);
   }
 }

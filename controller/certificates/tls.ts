@@ -78,12 +78,18 @@ export class Tls {
 
   /**
    * Checks what is to take the place of a secret that is in use.
+   * @param project whose secret it is
    * @throws {TlsError} naming a listener or pool that could not use it
    */
-  async checkReplacement(uses: readonly TlsUse[], payload: Uint8Array, now = new Date()): Promise<void> {
+  async checkReplacement(
+    uses: readonly TlsUse[],
+    payload: Uint8Array,
+    project: string,
+    now = new Date(),
+  ): Promise<void> {
     for (const use of uses) {
       await attempt(use, async () => {
-        const read = await this.#readOne(use, { kind: "secret", version: "", payload });
+        const read = await this.#readOne(use, { kind: "secret", version: "", payload }, project);
         if ("notAfter" in read) checkValidity(read, now);
         if ("lists" in read) checkUpToDate(read, now);
       });
@@ -92,13 +98,14 @@ export class Tls {
 
   /**
    * Everything that a load balancer's listeners and pools use, as it is now, valid or not.
+   * @param project whose load balancer it is
    * @param isPaired whether lists of revoked certificates must be those of the authorities beside them
    * @throws {TlsError} @throws {Error} when the key manager can't be asked
    */
-  async material(uses: readonly TlsUse[], isPaired = false): Promise<TlsMaterial> {
+  async material(uses: readonly TlsUse[], project: string, isPaired = false): Promise<TlsMaterial> {
     if (uses.length === 0) return NO_TLS;
     const stored = await this.#driver.read(referencesOf(uses));
-    const read = await this.#readAll(uses, stored);
+    const read = await this.#readAll(uses, stored, project);
     if (isPaired) await checkPairs(read);
     const certificates = new Map<string, Certificate & { readonly id: string }>();
     const texts = new Map<string, string>();
@@ -124,20 +131,24 @@ export class Tls {
   }
 
   async #read(uses: readonly TlsUse[], reader: Reader): Promise<Map<TlsUse, Read>> {
-    return this.#readAll(uses, await this.#driver.read(referencesOf(uses), reader));
+    return this.#readAll(uses, await this.#driver.read(referencesOf(uses), reader), reader.projectId);
   }
 
-  async #readAll(uses: readonly TlsUse[], stored: ReadonlyMap<string, Stored>): Promise<Map<TlsUse, Read>> {
+  async #readAll(
+    uses: readonly TlsUse[],
+    stored: ReadonlyMap<string, Stored>,
+    project: string,
+  ): Promise<Map<TlsUse, Read>> {
     const read = uses.map(async (use) => {
       const found = stored.get(use.reference);
       if (found === undefined) throw new TlsError(use, null);
-      return [use, await attempt(use, () => this.#readOne(use, found))] as const;
+      return [use, await attempt(use, () => this.#readOne(use, found, project))] as const;
     });
     return new Map(await Promise.all(read));
   }
 
-  async #readOne({ purpose }: TlsUse, stored: Stored): Promise<Read> {
-    if (purpose === "certificate") return this.#reader.read(stored);
+  async #readOne({ purpose }: TlsUse, stored: Stored, project: string): Promise<Read> {
+    if (purpose === "certificate") return this.#reader.read(stored, project);
     if (stored.kind === "container")
       throw new CertificateError("It is a container, and must be a secret with PEM text");
     return purpose === "authorities" ? readAuthorities(stored.payload) : readRevocations(stored.payload);

@@ -149,7 +149,7 @@ export class Reconciler {
     }
     // whoever serves goes on with what it has; where nobody does, one listener in vain is better than none at all
     const isServed = present.amphorae.some(({ status }) => status === "ALLOCATED");
-    const tls = await this.#options.tls.material(tlsUsesOf(present.tree), isServed);
+    const tls = await this.#options.tls.material(tlsUsesOf(present.tree), row.project_id, isServed);
     const reached = await this.#reach({ ...present, tls }, work);
     if (reached === null) return;
     const { loadBalancer: after, lag } = reached;

@@ -21,7 +21,7 @@ export interface RotationOptions {
   readonly log: Logger;
 }
 
-type Served = Pick<LoadBalancer, "id" | "revision"> & { readonly tls_state: NonNullable<TlsState> };
+type Served = Pick<LoadBalancer, "id" | "project_id" | "revision"> & { readonly tls_state: NonNullable<TlsState> };
 
 /** Several controllers may do so at a time: a revision is raised once. */
 export class Rotation {
@@ -60,7 +60,7 @@ export class Rotation {
     const { served, uses } = await store.snapshot(async (trx) => {
       const rows = await trx
         .selectFrom("load_balancers")
-        .select(["id", "revision", "tls_state"])
+        .select(["id", "project_id", "revision", "tls_state"])
         .where("tls_state", "is not", null)
         .where("doomed", "=", false)
         .execute();
@@ -89,7 +89,7 @@ export class Rotation {
     const { store, tls, log } = this.#options;
     if (this.#unusable.get(row.id) === digest) return false;
     try {
-      await tls.material(uses, true);
+      await tls.material(uses, row.project_id, true);
     } catch (error) {
       if (!(error instanceof TlsError)) throw error;
       this.#unusable.set(row.id, digest);

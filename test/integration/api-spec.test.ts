@@ -71,7 +71,7 @@ t.test("whatever has become of a load balancer by requests that were taken, it c
 /** What an amphora would be given now. @throws {SpecError} */
 async function specNow(api: TestApi, tls: Tls, id: string): Promise<AmphoraSpec> {
   const tree = await treeOf(api, id);
-  const material = await tls.material(tlsUsesOf(tree));
+  const material = await tls.material(tlsUsesOf(tree), tree.loadBalancer.project_id);
   return parseSpec(specOf(tree, alone(anAmphora(tree.loadBalancer), { tls: material })));
 }
 

@@ -89,7 +89,7 @@ export class World {
 
   async material(lb: string) {
     const uses = (await tlsUses(this.api.store.db)).filter(({ loadBalancerId }) => loadBalancerId === lb);
-    return this.#tls.material(uses);
+    return this.#tls.material(uses, "admin");
   }
 
   async row(lb: string): Promise<LoadBalancer> {

@@ -207,14 +207,36 @@ t.test("what can't be used is told, and why", async (t) => {
   for (const [stored, reason] of cases) t.match(await fault(stored), reason);
 });
 
-t.test("a bundle made to keep us busy is given up, and the next one is read", async (t) => {
-  const slow = await openssl.bundle(server, "", ["-iter", "3000000"]);
-  const usual = await openssl.bundle(server);
-  const impatient = new CertificateReader(new Pkcs12(3000));
+t.test("what hashes its password too often is refused before that is done", async (t) => {
+  const [some, reason] = [await openssl.file(server.key), /hashes its password more than 500000 times/];
+  for (const options of [[], ["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES"], ["-nomac"]]) {
+    t.match(await fault(secret(await openssl.bundle(server, "", ["-iter", "600000", ...options]))), reason);
+  }
+  const keyOf = async (options: readonly string[]) => {
+    const key = await openssl.run("pkcs8", "-topk8", "-in", some, "-passout", "pass:tiger", ...options);
+    return container({ certificate: server.certificate, private_key: key.toString(), private_key_passphrase: "tiger" });
+  };
+  for (const options of [
+    ["-iter", "600000"],
+    ["-v1", "PBE-SHA1-3DES", "-iter", "600000"],
+    ["-scrypt", "-scrypt_N", "1024", "-scrypt_r", "1", "-scrypt_p", "1000"],
+  ]) {
+    t.match(await fault(await keyOf(options)), reason);
+  }
+  for (const options of [["-iter", "100000"], ["-scrypt"]]) {
+    t.strictSame(names(await reader.read(await keyOf(options))), ["server"]);
+  }
+});
+
+t.test("a bundle that takes too long is given up, and the next one has its turn", async (t) => {
+  const bundle = await openssl.bundle(server, "", ["-iter", "100000"]);
+  const impatient = new Pkcs12(1);
   t.teardown(() => impatient.close());
-  const [first, second] = [impatient.read(secret(slow)), impatient.read(secret(usual))];
-  await t.rejects(first, { message: /^The PKCS #12 bundle can't be opened within 3 s/ });
-  t.strictSame(names(await second), ["server"]);
+  for (const project of ["one", "one", "another"]) {
+    await t.rejects(impatient.open(bundle, project), {
+      message: /^The PKCS #12 bundle can't be opened within 0.001 s/,
+    });
+  }
 });
 
 t.test("no bytes do more than be refused", async () => {

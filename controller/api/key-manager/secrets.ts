@@ -68,9 +68,9 @@ export class Secrets {
    * @throws {ApiError} 404, 403; 400 when a listener or pool that refers to it could not use it
    */
   async setPayload(caller: Caller, id: string, payload: Payload): Promise<void> {
-    await requireSecret(this.#store, caller, id, "change");
+    const { project_id } = await requireSecret(this.#store, caller, id, "change");
     const uses = (await usersOf(this.#store.db, "secret", [id])).get(id) ?? [];
-    await this.#tls.checkReplacement(uses, payload.bytes).catch((error: unknown) => {
+    await this.#tls.checkReplacement(uses, payload.bytes, project_id).catch((error: unknown) => {
       if (!(error instanceof TlsError)) throw error;
       const { kind, id: user, attribute } = error.use;
       throw new ApiError(400, `Invalid property payload: ${error.reason} (${kind} ${user} uses it, ${attribute}).`);
