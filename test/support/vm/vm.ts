@@ -22,6 +22,7 @@ import { projectTree } from "./project.ts";
 
 /** Where the console's output of machines that failed is kept. */
 export const LOGS = join(CACHE, "logs");
+const MOST_BOOTS = 3;
 /** Lines of the console that a failure shows. */
 const LAST_LINES = 60;
 
@@ -90,7 +91,10 @@ export class Vm {
   readonly #folder: string;
   readonly #accelerator: Accelerator;
   readonly #taps: readonly string[];
-  readonly #child: ChildProcess;
+  readonly #boot: () => ChildProcess;
+  #child: ChildProcess;
+  #boots = 1;
+  #begun = false;
   readonly #startedAt = performance.now();
   readonly #words = new Set<string>();
   readonly #exited: Promise<void>;
@@ -107,14 +111,14 @@ export class Vm {
       folder,
       accelerator,
       taps,
-      child,
+      boot,
       limit,
     }: {
       name: string;
       folder: string;
       accelerator: Accelerator;
       taps: readonly string[];
-      child: ChildProcess;
+      boot: () => ChildProcess;
       limit: number;
     },
   ) {
@@ -123,24 +127,39 @@ export class Vm {
     this.#folder = folder;
     this.#accelerator = accelerator;
     this.#taps = taps;
-    this.#child = child;
-    child.stderr?.on("data", (chunk: Buffer) => {
-      this.#errors += chunk.toString();
-    });
-    if (child.stdout === null) throw new Error("the machine has no output");
-    createInterface({ input: child.stdout }).on("line", (line) => this.#take(line));
+    this.#boot = boot;
+    this.#child = boot();
     const timer = setTimeout(() => {
       this.#late = true;
-      child.kill("SIGKILL");
+      this.#child.kill("SIGKILL");
     }, limit);
-    this.#exited = new Promise((resolve) => {
-      child.on("error", (error) => {
-        this.#errors += error.message;
-        resolve();
+    this.#exited = this.#run().finally(() => clearTimeout(timer));
+  }
+
+  /**
+   * Until the machine has ended. A kernel that dies before the scenario begins is booted again: under emulation a core may
+   * execute an instruction that another one is just rewriting (int3 in sched_clock_cpu, seen once in ten boots).
+   */
+  async #run(): Promise<void> {
+    for (;;) {
+      const child = this.#child;
+      child.stderr?.on("data", (chunk: Buffer) => {
+        this.#errors += chunk.toString();
       });
-      child.on("close", () => resolve());
-    });
-    void this.#exited.then(() => clearTimeout(timer));
+      if (child.stdout !== null) createInterface({ input: child.stdout }).on("line", (line) => this.#take(line));
+      await new Promise<void>((resolve) => {
+        child.on("error", (error) => {
+          this.#errors += error.message;
+          resolve();
+        });
+        child.on("close", () => resolve());
+      });
+      const isOver = this.#begun || this.#killed || this.#late || this.#boots >= MOST_BOOTS;
+      if (isOver || !(await this.#console()).includes("Kernel panic")) return;
+      this.#t.comment(`${this.#name}: the kernel died before the scenario began: booting again`);
+      this.#boots++;
+      this.#child = this.#boot();
+    }
   }
 
   /** Boots a machine that runs the scenario. It is switched off with the lab, if it is still on then. */
@@ -176,7 +195,7 @@ export class Vm {
         ]),
       ],
     });
-    const vm = new Vm(lab.t, { name, folder, accelerator: chosen, taps, child: startMachine(command), limit });
+    const vm = new Vm(lab.t, { name, folder, accelerator: chosen, taps, boot: () => startMachine(command), limit });
     // teardowns run last to first: the machine ends before its files go
     lab.teardown(() => vm.kill());
     return vm;
@@ -184,11 +203,15 @@ export class Vm {
 
   /** Waits until the scenario says a word. @throws when the machine ends first */
   async says(word: string, limit = 120_000): Promise<void> {
+    let over = false;
+    void this.#exited.then(() => {
+      over = true;
+    });
     await until(
       `${this.#name} says ${word}`,
       async () => {
         if (this.#words.has(word)) return true;
-        if (this.#child.exitCode !== null || this.#child.signalCode !== null) {
+        if (over) {
           throw new Error(`${this.#name} ended before it said ${word}\n${await this.#lastWords()}`);
         }
         return false;
@@ -239,6 +262,7 @@ export class Vm {
       return;
     }
     if (said.kind === "start") {
+      this.#begun = true;
       void rm(join(this.#folder, "initramfs"), { force: true });
       const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1);
       this.#t.comment(`${this.#name}: ${seconds} s from power-on to the scenario, under ${this.#accelerator}`);
@@ -251,9 +275,12 @@ export class Vm {
     else this.#end = said;
   }
 
+  #console(): Promise<string> {
+    return readFile(join(this.#folder, "console"), "utf8").catch(() => "");
+  }
+
   async #lastWords(): Promise<string> {
-    const console = await readFile(join(this.#folder, "console"), "utf8").catch(() => "");
-    const lines = console.replaceAll("\r", "").trimEnd().split("\n");
+    const lines = (await this.#console()).replaceAll("\r", "").trimEnd().split("\n");
     return [this.#errors.trim(), ...lines.slice(-LAST_LINES)].filter((line) => line !== "").join("\n");
   }
 }
