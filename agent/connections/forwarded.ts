@@ -63,7 +63,8 @@ export class Forwarded {
       forward_dst_ip: reply.src,
       forward_dst_port: reply.sport,
       start_time: entry.start === null ? null : timeText(entry.start),
-      active_time: active === null ? null : timeText(active),
+      // the kernel tells of idle times in whole seconds
+      active_time: active === null ? null : timeText(Math.max(active, entry.start ?? active)),
       end_time: entry.stop === null ? null : timeText(entry.stop),
       bytes_in: original.bytes,
       bytes_out: reply.bytes,

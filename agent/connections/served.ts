@@ -65,7 +65,7 @@ function lastActive(session: Session, listener: ListenerSpec, now: number): stri
   ]
     .flat()
     .filter((each) => each >= 0);
-  return silences.length === 0 ? null : timeText(now - Math.min(...silences));
+  return silences.length === 0 ? null : timeText(Math.max(now - Math.min(...silences), session.start ?? 0));
 }
 
 function canonical(address: string): string {
