@@ -20,6 +20,8 @@ import { statusesOf } from "./status.ts";
 const MOST_FETCHES = 32;
 const MOST_CHECKS = 4;
 const WRITTEN_AT_ONCE = 32;
+/** SQLite takes 32,766 values in a statement, PostgreSQL 65,535. */
+const IDS_AT_ONCE = 10_000;
 
 export interface ReportsOptions {
   readonly store: Store;
@@ -110,11 +112,13 @@ export class Reports {
     const ids = [...new Set(batch.map(({ loadBalancerId }) => loadBalancerId))].sort();
     try {
       await store.transaction(async (trx) => {
+        const changes: Change[] = [];
         for (const id of ids) {
           await setImmediate();
           const row = await lockLoadBalancer(store, trx, id);
-          if (row !== undefined) await writeStatuses(trx, await this.#changes(trx, row));
+          if (row !== undefined) changes.push(...(await this.#changes(trx, row)));
         }
+        await writeStatuses(trx, changes);
       });
       return null;
     } catch (error) {
@@ -190,11 +194,16 @@ function presentStatuses({ loadBalancer, listeners, pools }: Tree): ReadonlyMap<
   return new Map([loadBalancer, ...served, ...parts].map(({ id, operating_status }) => [id, operating_status]));
 }
 
+/** Of several load balancers together: a statement for each table and status. */
 async function writeStatuses(trx: Trx, changes: readonly Change[]): Promise<void> {
-  for (const [table, changed] of changes) {
+  for (const [table, ofOne] of Map.groupBy(changes, ([name]) => name)) {
+    const changed = ofOne.flatMap(([, each]) => each);
     for (const [status, entries] of Map.groupBy(changed, ([, each]) => each)) {
       const ids = entries.map(([id]) => id);
-      await untyped(trx).updateTable(table).set({ operating_status: status }).where("id", "in", ids).execute();
+      for (let i = 0; i < ids.length; i += IDS_AT_ONCE) {
+        const some = ids.slice(i, i + IDS_AT_ONCE);
+        await untyped(trx).updateTable(table).set({ operating_status: status }).where("id", "in", some).execute();
+      }
     }
   }
 }
