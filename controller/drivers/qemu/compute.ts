@@ -2,7 +2,7 @@
  * Amphorae as machines on the controller's own host, booted from images. They outlive the controller, which finds them
  * again. One that ends is not started again by itself: its silence is noticed, and another takes its place.
  */
-import { access, copyFile, mkdir, rm } from "node:fs/promises";
+import { access, chmod, copyFile, mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
@@ -42,6 +42,7 @@ const LOG_INTERVAL = 10_000;
 /** A system that was asked to shut down has done so within this; under emulation it is slower (ms). */
 const SHUTDOWN_LIMIT: Readonly<Record<Accelerator, number>> = { kvm: 20_000, tcg: 120_000 };
 const PROGRAMS = ["qemu-img", "genisoimage"];
+const TUN = "/dev/net/tun";
 
 export interface QemuComputeOptions {
   readonly network: LocalNetwork;
@@ -86,9 +87,21 @@ export class QemuCompute implements HostCompute {
       throw new SettingsError(`compute: qemu needs ${program}: \`.setup/ensure image\` installs it`);
     }
     await this.#images.prepare();
+    await this.#openTaps();
     await this.#management.start();
     const accelerator = await this.#accelerator(own);
     this.#options.log.info({ accelerator }, "machines run under");
+  }
+
+  /**
+   * A machine that is given another interface opens its tap as its own user. udev lets everybody open the device, and the
+   * kernel gives nobody a tap but its owner (50-udev-default.rules); hosts without udev, such as containers, have it closed.
+   */
+  async #openTaps(): Promise<void> {
+    const { mode } = await stat(TUN);
+    if ((mode & 0o666) === 0o666) return;
+    this.#options.log.info({ device: TUN }, "opened to all users, as udev has it");
+    await chmod(TUN, 0o666);
   }
 
   async start(): Promise<void> {

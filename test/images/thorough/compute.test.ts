@@ -1,8 +1,9 @@
 /** Amphorae as machines: a deployment with compute qemu, on a host whose own kernel may lack IPVS. One machine boots. */
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { execa } from "execa";
 import t from "tap";
-import { Deployment, hostState, until } from "../../support/deployment.ts";
+import { Deployment, hostState, type Json, LBAAS, until } from "../../support/deployment.ts";
 import { imageUnderTest } from "../../support/images.ts";
 import { Machine, WEB_PORT } from "../../support/machine.ts";
 
@@ -10,6 +11,10 @@ import { Machine, WEB_PORT } from "../../support/machine.ts";
 const BOOT_LIMIT = 900_000;
 const REQUESTS = 20;
 const UDP_PORT = 5353;
+const SUBNETS = [
+  { id: "00000000-0000-4000-8000-000000000077", cidr: "10.77.0.0/24" },
+  { id: "00000000-0000-4000-8000-000000000078", cidr: "10.78.0.0/24" },
+] as const;
 /** A member that sends each datagram back. */
 const ECHO = `const socket = require("node:dgram").createSocket("udp4", (message, { port, address }) =>
   socket.send(message, port, address)); socket.bind(${UDP_PORT});`;
@@ -25,12 +30,14 @@ t.test("a machine serves HTTP, FORWARD_TCP and UDP, outlives its controller, and
     qemu: { images: { x86_64: image } },
     "compute-flavors": [{ name: "test", cpus: 2, "memory-mib": 1024 }],
     "boot-limit-s": 800,
+    subnets: SUBNETS,
   };
   await writeFile(config, JSON.stringify(settings));
   await deployment.start("--config", config);
+  const near = await bridgeOf("10.77.0.1");
   const members = [
-    await Machine.make(t, "10.77.0.201/24", "10.77.0.1"),
-    await Machine.make(t, "10.77.0.202/24", "10.77.0.1"),
+    await Machine.make(t, "10.77.0.201/24", "10.77.0.1", near),
+    await Machine.make(t, "10.77.0.202/24", "10.77.0.1", near),
   ] as const;
   for (const each of members) await each.serve();
   members[0].spawn(process.execPath, ["-e", ECHO]);
@@ -52,7 +59,7 @@ t.test("a machine serves HTTP, FORWARD_TCP and UDP, outlives its controller, and
     deployment.becomes("loadbalancer", `/loadbalancers/${id}`, { provisioning_status: "ACTIVE" }, limit);
   await isActive(BOOT_LIMIT);
 
-  const client = await Machine.make(t, "10.77.0.203/24", "10.77.0.1");
+  const client = await Machine.make(t, "10.77.0.203/24", "10.77.0.1", near);
   const names = members.map(({ name }) => name).sort();
   const ask = async (port: number) => (await client.run("curl", ["-s", "-m", "20", `http://${vip}:${port}/`])).stdout;
   for (const port of [80, 81]) {
@@ -64,6 +71,23 @@ t.test("a machine serves HTTP, FORWARD_TCP and UDP, outlives its controller, and
   const echo = () =>
     client.run("bash", ["-c", `exec 3<>/dev/udp/${vip}/53; printf x >&3; read -t 10 -n 1 -u 3 answer; echo $answer`]);
   await until("the UDP member answers", async () => (await echo()).stdout === "x", 60_000);
+
+  const far = await Machine.make(t, "10.78.0.201/24", "10.78.0.1", await bridgeOf("10.78.0.1"));
+  await far.serve();
+  const plugged = (await hostState()).links;
+  const { pools } = (await deployment.call("GET", `${LBAAS}/pools?loadbalancer_id=${id}&protocol=HTTP`)).body;
+  const path = `/pools/${(pools as unknown as Json[])[0]?.id}/members`;
+  const values = { address: far.address, protocol_port: WEB_PORT, subnet_id: SUBNETS[1].id };
+  const { id: member } = await deployment.create("member", path, values);
+  await isActive(BOOT_LIMIT);
+  await until("a member on a subnet that the running machine has had no interface on", async () => {
+    return (await ask(80)) === far.name;
+  });
+  t.equal((await hostState()).links.length, plugged.length + 1);
+  await deployment.change("DELETE", `${LBAAS}${path}/${member}`);
+  await isActive(BOOT_LIMIT);
+  t.strictSame((await hostState()).links, plugged, "the interface goes with the subnet's last member");
+  t.ok(names.includes(await ask(80)), "and the others serve");
 
   const [machine] = await machines(deployment.dataDir);
   t.match(await userOf(machine), /^[1-9]\d+$/, "the machine is not root's");
@@ -97,6 +121,17 @@ t.test("without an image nothing starts, and the settings say how to make one", 
     [],
   );
 });
+
+/** The bridge of a subnet. @param gateway of the subnet, which is the bridge's address */
+async function bridgeOf(gateway: string): Promise<string> {
+  const { stdout } = await execa("ip", ["-o", "-4", "address", "show"]);
+  const name = stdout
+    .split("\n")
+    .find((line) => line.includes(` ${gateway}/`))
+    ?.split(/\s+/)[1];
+  if (name === undefined) throw new Error(`no bridge has ${gateway}`);
+  return name;
+}
 
 /** Process ids of the deployment's machines. */
 async function machines(dataDir: string): Promise<number[]> {
