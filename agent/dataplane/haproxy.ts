@@ -147,20 +147,19 @@ export class Haproxy {
     await this.#saveState(stateForReload(await ask(this.masterSocket, "@1 show servers state"), next));
     const offset = await this.#log.length();
     process.kill(before.master, "SIGUSR2");
+    const what = "HAProxy kept its old configuration";
     const deadline = Date.now() + START_LIMIT;
-    let failed = false;
-    while (!failed && Date.now() < deadline) {
+    while (Date.now() < deadline) {
       await sleep(POLL);
       const now = await this.#processesNow();
       if (now === null || now.reloads === before.reloads) continue;
-      failed = now.failed > 0;
-      if (failed) continue;
+      if (now.failed > 0) throw await this.#failure(what, offset, true);
       if (now.worker === null || now.worker === before.worker || !(await this.#serves())) continue;
       // another reload before would hand over only a part
       if (handsOver) await this.#tablesComplete();
       return;
     }
-    throw await this.#failure("HAProxy kept its old configuration", offset, failed);
+    throw await this.#failure(what, offset, false);
   }
 
   /**

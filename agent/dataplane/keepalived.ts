@@ -146,12 +146,15 @@ export class Keepalived {
   async #awaitWords(words: string, offset: number, ended: () => boolean): Promise<void> {
     const deadline = Date.now() + START_LIMIT;
     for (;;) {
-      const over = ended() || Date.now() > deadline;
+      // before its words are read: what it said last is among them
+      const [isGone, isLate] = [ended(), Date.now() > deadline];
       const said = await this.#log.since(offset);
       if (said.includes(words)) return;
-      const complaint = complaints(said);
-      if (ended() || (over && complaint !== "")) throw new KeepalivedError(complaint || "keepalived ended at once");
-      if (over) throw new CommandError(`keepalived has not said "${words}" within ${START_LIMIT} ms`);
+      if (isGone || isLate) {
+        const complaint = complaints(said);
+        if (isGone || complaint !== "") throw new KeepalivedError(complaint || "keepalived ended at once");
+        throw new CommandError(`keepalived has not said "${words}" within ${START_LIMIT} ms`);
+      }
       await sleep(POLL);
     }
   }

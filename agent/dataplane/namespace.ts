@@ -68,17 +68,13 @@ async function adopt(namespace: string, wanted: InterfaceSpec): Promise<boolean>
   const present = await links(["-n", namespace]);
   const inside = present.find((each) => each.address === wanted.mac);
   if (inside?.ifname === wanted.name) return true;
-  const outside = inside === undefined ? (await links([])).find((each) => each.address === wanted.mac) : undefined;
-  if (inside === undefined && outside === undefined) return false;
+  const found = inside ?? (await links([])).find((each) => each.address === wanted.mac);
+  if (found === undefined) return false;
   const holder = present.find((each) => each.ifname === wanted.name);
   // its turn to get its own name may come later, or it is about to be taken away
   if (holder !== undefined) await rename(namespace, holder.ifname, `was${holder.address?.replaceAll(":", "") ?? ""}`);
-  if (inside !== undefined) {
-    await rename(namespace, inside.ifname, wanted.name);
-    return true;
-  }
-  if (outside === undefined) return false;
-  await ip(["link", "set", outside.ifname, "netns", namespace, "name", wanted.name]);
+  if (inside !== undefined) await rename(namespace, found.ifname, wanted.name);
+  else await ip(["link", "set", found.ifname, "netns", namespace, "name", wanted.name]);
   return true;
 }
 

@@ -58,34 +58,26 @@ export class CounterBook {
 }
 
 /**
- * Of amphorae that are still there, and of their own listeners: none speaks for another's, which may be another tenant's. What one has counted is in the totals when its row is gone. All rows
- * are one value, for the database takes them apart much faster than thousands of values are put into a statement.
+ * Of amphorae that are still there, and of their own listeners: none speaks for another's, which may be another tenant's.
+ * What one has counted is in the totals when its row is gone. All rows are one value, for the database takes them apart
+ * much faster than thousands of values are put into a statement.
  */
 async function write(store: Store, trx: Trx, rows: readonly StatisticsRow[]): Promise<void> {
   const amphorae = trx
     .selectFrom("amphorae")
-    .select(["id", "loadbalancer_id"])
+    .select("id")
     .where("id", "in", [...new Set(rows.map((row) => row.amphora_id))])
     .orderBy("id");
   // nobody removes them until this is written; SQLite has one writer at a time
-  const speaking = new Map(
-    (await (store.dialect === "postgresql" ? amphorae.forShare() : amphorae).execute()).map((row) => [
-      row.id,
-      row.loadbalancer_id,
-    ]),
+  const speaking = new Set(
+    (await (store.dialect === "postgresql" ? amphorae.forShare() : amphorae).execute()).map(({ id }) => id),
   );
-  const known = JSON.stringify(
-    rows.flatMap((row) => {
-      const loadbalancer_id = speaking.get(row.amphora_id);
-      return loadbalancer_id === undefined ? [] : { ...row, loadbalancer_id };
-    }),
-  );
+  const known = JSON.stringify(rows.filter((row) => speaking.has(row.amphora_id)));
   const given =
     store.dialect === "postgresql"
-      ? sql`json_to_recordset(${known}::json) as s (listener_id text, amphora_id text, loadbalancer_id text, active_connections bigint,
+      ? sql`json_to_recordset(${known}::json) as s (listener_id text, amphora_id text, active_connections bigint,
           total_connections bigint, bytes_in bigint, bytes_out bigint, request_errors bigint)`
       : sql`(select value ->> 'listener_id' as listener_id, value ->> 'amphora_id' as amphora_id,
-          value ->> 'loadbalancer_id' as loadbalancer_id,
           value ->> 'active_connections' as active_connections, value ->> 'total_connections' as total_connections,
           value ->> 'bytes_in' as bytes_in, value ->> 'bytes_out' as bytes_out,
           value ->> 'request_errors' as request_errors from json_each(${known})) as s`;
@@ -95,7 +87,8 @@ async function write(store: Store, trx: Trx, rows: readonly StatisticsRow[]): Pr
     select s.listener_id, s.amphora_id, s.active_connections, s.total_connections, s.bytes_in, s.bytes_out,
       s.request_errors
     from ${given} where exists (
-      select 1 from listeners where listeners.id = s.listener_id and listeners.loadbalancer_id = s.loadbalancer_id)
+      select 1 from listeners join amphorae on amphorae.loadbalancer_id = listeners.loadbalancer_id
+      where listeners.id = s.listener_id and amphorae.id = s.amphora_id)
     on conflict (listener_id, amphora_id) do update set active_connections = excluded.active_connections,
       total_connections = excluded.total_connections, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out,
       request_errors = excluded.request_errors`.execute(trx);

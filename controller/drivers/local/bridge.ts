@@ -1,15 +1,26 @@
 /** Bridges of this host. */
 import { createHash } from "node:crypto";
-import { run } from "./command.ts";
+import { ipBatch, run } from "./command.ts";
 
 /**
- * Has a bridge have an address of its own. Otherwise it has the lowest of its ports' addresses, another one whenever those
- * come and go, and neighbours that know the gateway send to nobody for up to a minute (br_stp_recalculate_bridge_id).
- * @param exists whether there is one already @param options of `ip link add`
+ * Has a bridge be up, with an address of the host's, and a hardware address of its own. Otherwise that is the lowest of its
+ * ports', another one whenever those come and go, and neighbours that know the gateway send to nobody for up to a minute
+ * (br_stp_recalculate_bridge_id).
+ * @param exists whether there is one already @param prefix the host's address, such as 10.77.0.1/24
+ * @param options of `ip link add`
  */
-export async function makeBridge(name: string, exists: boolean, options: readonly string[] = []): Promise<void> {
+export async function makeBridge(
+  name: string,
+  exists: boolean,
+  prefix: string,
+  options: readonly string[] = [],
+): Promise<void> {
   if (!exists) await run("ip", ["link", "add", name, ...options, "type", "bridge", "forward_delay", "0"]);
-  await run("ip", ["link", "set", name, "address", addressOf(name)]);
+  await ipBatch([
+    `link set ${name} address ${addressOf(name)}`,
+    `address replace ${prefix} dev ${name}${prefix.includes(":") ? " nodad" : ""}`,
+    `link set ${name} up`,
+  ]);
 }
 
 /** The same for the same name; one that nobody was given (RFC 7042, 2.1: locally administered). */

@@ -8,6 +8,11 @@ export class CommandError extends Error {
   override readonly name = "CommandError";
 }
 
+/** Lines for `ip -batch`. @throws {CommandError} */
+export async function ipBatch(lines: readonly string[]): Promise<void> {
+  await run("ip", ["-batch", "-"], lines.map((line) => `${line}\n`).join(""));
+}
+
 /** @returns what it printed @throws {CommandError} */
 export async function run(file: string, args: readonly string[], input?: string): Promise<string> {
   const result = await execa(file, args, {

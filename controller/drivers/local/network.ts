@@ -12,7 +12,7 @@ import type { PortRow } from "../../store/tables.ts";
 import type { NetworkDriver, Port, VipRequest } from "../network.ts";
 import { overlap, rangeOf } from "./addresses.ts";
 import { makeBridge } from "./bridge.ts";
-import { run } from "./command.ts";
+import { ipBatch, run } from "./command.ts";
 import { asPort, type Subnet, SubnetError, type Subnets, takeAddress } from "./subnets.ts";
 
 export interface LocalNetworkOptions {
@@ -158,7 +158,7 @@ export class LocalNetwork implements NetworkDriver {
     const { host } = this.#pair(port);
     if ((await this.links()).includes(host)) return;
     const bridge = this.#bridgeName(this.#require(port.subnet_id));
-    await run("ip", ["-batch", "-"], [...making, `link set ${host} master ${bridge} up`, ""].join("\n"));
+    await ipBatch([...making, `link set ${host} master ${bridge} up`]);
   }
 
   /** Removes a pair, wherever its free end is, or a tap. */
@@ -204,16 +204,8 @@ export class LocalNetwork implements NetworkDriver {
 
   async #bridge(subnet: Subnet): Promise<void> {
     const name = this.#bridgeName(subnet);
-    const length = subnet.cidr.split("/")[1];
-    const v6 = subnet.gateway.includes(":");
-    await makeBridge(name, (await this.links()).includes(name), ["mtu", String(subnet.mtu)]);
-    await run(
-      "ip",
-      ["-batch", "-"],
-      [`address replace ${subnet.gateway}/${length} dev ${name}${v6 ? " nodad" : ""}`, `link set ${name} up`, ""].join(
-        "\n",
-      ),
-    );
+    const prefix = `${subnet.gateway}/${subnet.cidr.split("/")[1]}`;
+    await makeBridge(name, (await this.links()).includes(name), prefix, ["mtu", String(subnet.mtu)]);
     await run("sysctl", ["-q", "-w", `net.ipv4.conf.${name}.forwarding=1`]);
   }
 

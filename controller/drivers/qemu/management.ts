@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { hostAddress } from "../local/addresses.ts";
 import { makeBridge } from "../local/bridge.ts";
-import { run } from "../local/command.ts";
+import { ipBatch, run } from "../local/command.ts";
 
 export interface ManagementOptions {
   /** four hexadecimal digits that tell this deployment's links from others' */
@@ -33,14 +33,8 @@ export class ManagementNetwork {
   async start(): Promise<void> {
     const { managementNetwork } = this.#options;
     await run("nft", ["-f", "-"], this.#rules());
-    await makeBridge(this.#bridge, (await this.#links()).includes(this.#bridge));
-    const host = hostAddress(managementNetwork);
-    const prefix = `${host}/${managementNetwork.split("/")[1]}`;
-    const lines = [
-      `address replace ${prefix} dev ${this.#bridge}${host.includes(":") ? " nodad" : ""}`,
-      `link set ${this.#bridge} up`,
-    ];
-    await run("ip", ["-batch", "-"], lines.map((line) => `${line}\n`).join(""));
+    const prefix = `${hostAddress(managementNetwork)}/${managementNetwork.split("/")[1]}`;
+    await makeBridge(this.#bridge, (await this.#links()).includes(this.#bridge), prefix);
   }
 
   /** Removes the bridge, its rules, and every tap on it. */
@@ -53,12 +47,11 @@ export class ManagementNetwork {
   async attach(amphoraId: string, user: number): Promise<string> {
     const name = this.tap(amphoraId);
     if ((await this.#links()).includes(name)) return name;
-    const lines = [
+    await ipBatch([
       `tuntap add dev ${name} mode tap user ${user} vnet_hdr`,
       `link set ${name} master ${this.#bridge} up`,
       `link set ${name} type bridge_slave isolated on`,
-    ];
-    await run("ip", ["-batch", "-"], lines.map((line) => `${line}\n`).join(""));
+    ]);
     return name;
   }
 
