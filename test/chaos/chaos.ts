@@ -38,8 +38,8 @@ export interface Result {
   readonly wrong: readonly string[];
   /** answers that no request deserved */
   readonly faults: readonly string[];
-  /** controllers that ended by themselves, or could not be stopped */
-  readonly crashes: number;
+  /** of controllers that ended by themselves, or could not be stopped */
+  readonly crashes: readonly string[];
   readonly troubles: readonly Trouble[];
   /** of visitors of pairs, outside what a dead data plane explains */
   readonly unexplained: readonly Failure[];
@@ -86,11 +86,8 @@ export async function chaos(scope: Scope, options: ChaosOptions): Promise<Result
   const unexplained = await unexplainedOf(failures, befallen, asking);
   say(`visitors: ${asked} asked, ${failures.length} failed, ${unexplained.length} of these without a reason`);
   if (wrong.length > 0) for (const each of victims.controllers) say(await each.lastLines(40));
-  let crashes = 0;
-  for (const each of victims.controllers) {
-    if ((await each.stop()) !== 0) crashes++;
-    crashes += each.crashes;
-  }
+  for (const each of victims.controllers) await each.stop();
+  const crashes = victims.controllers.flatMap((each) => each.crashes);
   return { wrong, faults: asking.faults, crashes, troubles: befallen, unexplained, asked };
 }
 

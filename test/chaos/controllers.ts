@@ -25,8 +25,8 @@ export class ControllerProcess {
   readonly #more: Readonly<Record<string, unknown>>;
   #child: ChildProcess | null = null;
   #wanted = false;
-  /** how often it ended by itself */
-  crashes = 0;
+  /** how it ended by itself, each time, with the last it said */
+  readonly crashes: string[] = [];
 
   /** @param more settings that are not as usual here */
   constructor(index: number, files: ControllerFiles, cable: Cable, more: Readonly<Record<string, unknown>> = {}) {
@@ -87,16 +87,16 @@ export class ControllerProcess {
     this.#signal("SIGCONT");
   }
 
-  /** Ends it, as an operator does. @returns the exit code; null: it had to be killed */
-  async stop(): Promise<number | null> {
+  /** Ends it, as an operator does; one that has to be killed, or complains, has crashed. */
+  async stop(): Promise<void> {
     this.#wanted = false;
     const child = this.#child;
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return 0;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGTERM");
     await Promise.race([ended, sleep(20_000, undefined, { ref: false })]);
+    if (child.exitCode !== 0) await this.#crashed(`asked to stop: ${child.exitCode ?? "goes on"}`);
     child.kill("SIGKILL");
-    return child.exitCode;
   }
 
   /** Ends every amphora of the deployment, with all that was made on the host for them. */
@@ -126,6 +126,10 @@ export class ControllerProcess {
     this.#child?.kill(signal);
   }
 
+  async #crashed(how: string): Promise<void> {
+    this.crashes.push(`controller ${this.index} ${how}\n${await this.lastLines(10)}`);
+  }
+
   #run(): void {
     const log = openSync(this.logFile, "a");
     const args = ["-u", "NODE_OPTIONS", PROGRAM, "run", "--config", this.#settingsFile];
@@ -133,7 +137,7 @@ export class ControllerProcess {
     this.#child = child;
     child.once("exit", (code, signal) => {
       if (!this.#wanted) return;
-      if (signal !== "SIGKILL") this.crashes++;
+      if (signal !== "SIGKILL") void this.#crashed(`ended by itself: ${signal ?? code}`);
       setTimeout(() => this.#wanted && this.#run(), 500 + (code === null ? 500 : 1500));
     });
   }

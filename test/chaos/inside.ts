@@ -15,6 +15,7 @@ await withScope(async (scope) => {
     say: (line) => console.log(line),
   });
   for (const each of [...faults, ...unexplained]) console.log(JSON.stringify(each));
-  if (wrong.length + faults.length + crashes + unexplained.length > 0) process.exitCode = 1;
+  for (const each of crashes) console.log(each);
+  if (wrong.length + faults.length + crashes.length + unexplained.length > 0) process.exitCode = 1;
 });
 process.exit();

@@ -1,4 +1,4 @@
-/** The roles of a controller in processes of their own, on one PostgreSQL. */
+/** Several controllers on one PostgreSQL and one host: with a role each, and at once. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,31 +8,17 @@ import { Cable } from "../chaos/cable.ts";
 import { ControllerProcess } from "../chaos/controllers.ts";
 import { Random } from "../chaos/random.ts";
 import { ask } from "../chaos/visitors.ts";
-import { type Json, until } from "../support/deployment.ts";
+import { hostState, type Json, until } from "../support/deployment.ts";
 import { Machine, WEB_PORT } from "../support/machine.ts";
 import { Postgres } from "../support/postgres.ts";
+import type { Scope } from "../support/scope.ts";
 
 t.test("api, reconciler and health each in a process: a load balancer serves, and is seen to", async (t) => {
-  const shared = await mkdtemp(join(tmpdir(), "amphora-roles-"));
-  t.teardown(() => rm(shared, { recursive: true, force: true }));
-  const postgres = await Postgres.start();
-  t.teardown(() => postgres.stop());
-  const database = await postgres.createDatabase();
-  const make = (role: string, index: number) => {
-    const cable = new Cable(join(shared, `cable-${index}`), postgres.folder);
-    return new ControllerProcess(index, { folder: join(shared, role), shared, database }, cable, { role });
-  };
-  const controllers = ["reconciler", "health", "api"].map(make);
-  const [reconciler, health, api] = controllers;
+  const [reconciler, health, api] = await deployment(t, [{ role: "reconciler" }, { role: "health" }, { role: "api" }]);
   if (reconciler === undefined || health === undefined || api === undefined) throw new Error("there are three");
-  t.teardown(async () => {
-    for (const each of controllers) await each.stop();
-    await new ControllerProcess(9, { folder: join(shared, "all"), shared, database }, api.cable).removeAll();
-    for (const each of controllers) await each.cable.cut();
-  });
-  for (const each of controllers) {
+  for (const each of [reconciler, health, api]) {
     await each.start();
-    await until("it is ready", async () => (await each.lastLines(100)).includes("controller ready"), 60_000);
+    await isReady(each);
   }
 
   const asking = new Asking([api], new Random(1));
@@ -54,5 +40,53 @@ t.test("api, reconciler and health each in a process: a load balancer serves, an
     [["health"], "UP"],
     [["reconciler"], "UP"],
   ]);
-  for (const each of controllers) t.equal(await each.stop(), 0);
+  for (const each of [reconciler, health, api]) {
+    await each.stop();
+    t.same(each.crashes, []);
+  }
 });
+
+t.test("of controllers that begin at once on one host, one that can't start leaves the others theirs", async (t) => {
+  const [first, second, third] = await deployment(t, [{ "metrics-port": 9999 }, {}, { "metrics-port": 9999 }]);
+  if (first === undefined || second === undefined || third === undefined) throw new Error("there are three");
+  await Promise.all([first.start(), second.start()]);
+  await Promise.all([isReady(first), isReady(second)]);
+  const before = await hostState();
+  t.equal(before.links.filter((name) => name.startsWith("amb")).length, 1);
+  await third.start();
+  await until("it gives up", async () => third.crashes.length > 0, 60_000);
+  await third.stop();
+  t.match(third.crashes[0], /ended by itself: 1\n.*EADDRINUSE.*9999/);
+  t.same(await hostState(), before);
+  for (const each of [first, second]) {
+    await each.stop();
+    t.same(each.crashes, []);
+  }
+});
+
+/** Controllers on one database and this host, each with settings of its own; they are to be started. */
+async function deployment(t: Scope, settings: readonly Record<string, unknown>[]): Promise<ControllerProcess[]> {
+  const shared = await mkdtemp(join(tmpdir(), "amphora-roles-"));
+  t.teardown(() => rm(shared, { recursive: true, force: true }));
+  const postgres = await Postgres.start();
+  t.teardown(() => postgres.stop());
+  const database = await postgres.createDatabase();
+  const make = (index: number, more: Record<string, unknown>) => {
+    const cable = new Cable(join(shared, `cable-${index}`), postgres.folder);
+    return new ControllerProcess(index, { folder: join(shared, `${index}`), shared, database }, cable, more);
+  };
+  const controllers = settings.map((more, index) => make(index, more));
+  t.teardown(async () => {
+    for (const each of controllers) await each.stop();
+    const last = make(settings.length, {});
+    await last.cable.mend();
+    await last.removeAll();
+    for (const each of [...controllers, last]) await each.cable.cut();
+  });
+  return controllers;
+}
+
+async function isReady(controller: ControllerProcess): Promise<void> {
+  const ready = async () => (await controller.lastLines(100)).includes("controller ready");
+  await until(`controller ${controller.index} is ready`, ready, 60_000);
+}

@@ -35,6 +35,7 @@ export class LocalNetwork implements NetworkDriver {
   readonly #bridgePrefix: string;
   /** lists the interfaces that forward only because of us */
   readonly #forwardingFile: string;
+  #made = false;
 
   constructor(options: LocalNetworkOptions) {
     this.#options = options;
@@ -106,6 +107,11 @@ export class LocalNetwork implements NetworkDriver {
     for (const subnet of this.#options.subnets.all) await this.#bridge(subnet);
     await run("nft", ["-f", "-"], this.#rules());
     await this.#forwardUplinks();
+  }
+
+  /** Whether `start` found no bridge of another controller of this deployment, and had to make one. */
+  get made(): boolean {
+    return this.#made;
   }
 
   /** Removes every link and rule that carries this deployment's name, and puts the host's settings back. */
@@ -205,7 +211,7 @@ export class LocalNetwork implements NetworkDriver {
   async #bridge(subnet: Subnet): Promise<void> {
     const name = this.#bridgeName(subnet);
     const prefix = `${subnet.gateway}/${subnet.cidr.split("/")[1]}`;
-    await makeBridge(name, (await this.links()).includes(name), prefix, ["mtu", String(subnet.mtu)]);
+    if (await makeBridge(name, prefix, ["mtu", String(subnet.mtu)])) this.#made = true;
     await run("sysctl", ["-q", "-w", `net.ipv4.conf.${name}.forwarding=1`]);
   }
 

@@ -34,7 +34,7 @@ export class ManagementNetwork {
     const { managementNetwork } = this.#options;
     await run("nft", ["-f", "-"], this.#rules());
     const prefix = `${hostAddress(managementNetwork)}/${managementNetwork.split("/")[1]}`;
-    await makeBridge(this.#bridge, (await this.#links()).includes(this.#bridge), prefix);
+    await makeBridge(this.#bridge, prefix);
   }
 
   /** Removes the bridge, its rules, and every tap on it. */
