@@ -18,6 +18,8 @@ const BARE: Environment = { PATH: "/usr/bin:/bin", HOME: "/nonexistent", PYTHONU
 const MARK = "@@@@";
 /** Writes it to both outputs: to the second for want of a file of that name. */
 const MARKS = `shell echo ${MARK}\nshell cat /${MARK}\n`;
+/** The whole line: what writes it may do so in pieces, and the rest would be taken for the next command's. */
+const MARKED = new RegExp(`${MARK}.*\n`);
 
 export interface Said {
   readonly stdout: string;
@@ -108,7 +110,7 @@ export class Shell {
       () => `openstack ${args.join(" ")} ends; it says ${this.#stdout}${this.#stderr}`,
       async () => {
         if (this.#child.exitCode !== null) throw new Error(`openstack has ended: ${this.#stdout}${this.#stderr}`);
-        return this.#stdout.includes(MARK) && this.#stderr.includes(MARK);
+        return MARKED.test(this.#stdout) && MARKED.test(this.#stderr);
       },
       LIMIT,
     );
