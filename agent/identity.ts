@@ -2,6 +2,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import writeFileAtomic from "write-file-atomic";
+import { fileFault, messageOf } from "./faults.ts";
 import { agentName, type CertificateBundle, certificateBundle, certificatesIn } from "./protocol.ts";
 
 /** A certificate bundle that can't serve this agent; the message says why. */
@@ -19,7 +20,7 @@ export async function readIdentity(file: string, amphoraId: string): Promise<Cer
   try {
     document = JSON.parse(await readFile(file, "utf8"));
   } catch (error) {
-    throw new IdentityError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new IdentityError(`${file}: ${fileFault(error)}`);
   }
   return checkIdentity(document, amphoraId).bundle;
 }
@@ -81,6 +82,6 @@ function read<T>(field: string, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    throw new IdentityError(`${field}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new IdentityError(`${field}: ${messageOf(error)}`);
   }
 }

@@ -4,6 +4,7 @@ import { enableCompileCache } from "node:module";
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import packageJson from "../package.json" with { type: "json" };
+import { messageOf } from "./faults.ts";
 
 const CONNECTIONS = `  amphora-agent connections [--listener ID] [FILTER...] [--follow] [--top] [--json]
       Shows the connections that go through this amphora, the newest first;
@@ -95,7 +96,7 @@ function parse(args: string[]) {
       },
     });
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    throw new UsageError(messageOf(error));
   }
 }
 
@@ -149,7 +150,7 @@ function print(line: string): void {
 
 main(process.argv.slice(2)).catch((error: unknown) => {
   const usage = error instanceof UsageError;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   // a RenderError names the file it speaks of, with a line for each fault (its module is loaded only for `render`)
   const named = error instanceof Error && error.name === "RenderError";
   process.stderr.write(`${named ? "" : "amphora-agent: "}${message}\n`);

@@ -9,6 +9,7 @@ import { layoutIn } from "../templates/layout.ts";
 import { HAPROXY_CFG, render, targetOf } from "../templates/render.ts";
 import { type AmphoraSpec, parseSpec, SpecError } from "../templates/spec.ts";
 import { complaints } from "./dataplane/haproxy.ts";
+import { fileFault, messageOf } from "./faults.ts";
 import { writeFiles } from "./files.ts";
 
 /** What stops the command; the message is for the person who called it. */
@@ -42,7 +43,7 @@ export async function renderCommand(options: RenderOptions, say: (line: string) 
       say(target);
     }
   } catch (error) {
-    throw new RenderError(`--out ${options.out}: ${message(error)}`);
+    throw new RenderError(`--out ${options.out}: ${messageOf(error)}`);
   }
 }
 
@@ -56,7 +57,7 @@ async function readSpec(file: string): Promise<AmphoraSpec> {
         error.problems.map((each) => `${name}: ${each.path || "spec"}: ${each.message}`).join("\n"),
       );
     }
-    throw new RenderError(`${name}: ${message(error)}`);
+    throw new RenderError(`${name}: ${fileFault(error)}`);
   }
 }
 
@@ -78,8 +79,4 @@ async function check(spec: AmphoraSpec, haproxy: string): Promise<string> {
   } finally {
     await rm(folder, { recursive: true });
   }
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -9,6 +9,7 @@ import { RevisionError } from "./apply.ts";
 import { FilterError } from "./connections/protocol.ts";
 import { CommandError } from "./dataplane/inside.ts";
 import { NetworkError } from "./dataplane/namespace.ts";
+import { messageOf } from "./faults.ts";
 import { IdentityError } from "./identity.ts";
 import { type AgentFault, type CertificateBundle, CONTROLLER_NAME } from "./protocol.ts";
 
@@ -175,7 +176,7 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)));
   } catch (error) {
-    throw new RequestError(400, `the body is no JSON: ${error instanceof Error ? error.message : String(error)}`);
+    throw new RequestError(400, `the body is no JSON: ${messageOf(error)}`);
   }
 }
 

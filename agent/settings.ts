@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ipAddress, port, uuid } from "../templates/fields.ts";
 import { INSTANCE_LAYOUT } from "../templates/layout.ts";
+import { fileFault } from "./faults.ts";
 import { AGENT_PORT, reporting, unreachableController } from "./protocol.ts";
 
 const path = z.string().startsWith("/");
@@ -60,7 +61,7 @@ export async function readSettings(file: string): Promise<AgentSettings> {
   try {
     document = JSON.parse(await readFile(file, "utf8"));
   } catch (error) {
-    throw new SettingsError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new SettingsError(`${file}: ${fileFault(error)}`);
   }
   const parsed = agentSettings.safeParse(document);
   if (parsed.success) return parsed.data;

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import YAML from "yaml";
+import { fileFault, messageOf } from "../agent/faults.ts";
 import { checkSettings, SETTINGS, type Setting, type Settings, SettingsError } from "./settings.ts";
 
 /** What a command line says besides the settings. */
@@ -28,7 +29,7 @@ export function readCommandLine(args: readonly string[]): CommandLine {
   try {
     parsed = parseArgs({ args: [...args], options, allowPositionals: true, allowNegative: true });
   } catch (error) {
-    throw new SettingsError(error instanceof Error ? error.message : String(error));
+    throw new SettingsError(messageOf(error));
   }
   const { config, help, version, ...given } = parsed.values;
   const fromFile = typeof config === "string" ? readFile(config) : {};
@@ -82,11 +83,11 @@ function readFile(file: string): Record<string, unknown> {
   try {
     document = YAML.parse(readFileSync(file, "utf8"));
   } catch (error) {
-    throw new SettingsError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new SettingsError(`config: ${file}: ${fileFault(error)}`);
   }
   if (document === null || document === undefined) return {};
   if (typeof document === "object" && !Array.isArray(document)) return document as Record<string, unknown>;
-  throw new SettingsError(`${file}: must hold names and values`);
+  throw new SettingsError(`config: ${file}: must hold names and values`);
 }
 
 function isNumeric(key: string): boolean {

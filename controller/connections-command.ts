@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { ConnectionsUsageError, parseConnectionsArgs } from "../agent/connections/command-line.ts";
 import { view } from "../agent/connections/view.ts";
+import { fileFault } from "../agent/faults.ts";
 import { type Connection, type ConnectionsEnd, connection, MAX_LIMIT } from "../agent/protocol.ts";
 import { SETTINGS } from "./settings.ts";
 
@@ -73,7 +74,7 @@ async function fetchPage(url: string, token: string): Promise<z.output<typeof pa
 async function savedToken(dataDir: string): Promise<string> {
   const file = join(dataDir, "admin-token");
   const text = await readFile(file, "utf8").catch((error: Error) => {
-    throw new ConnectionsUsageError(`there is no token in OS_TOKEN, and none in ${file}: ${error.message}`);
+    throw new ConnectionsUsageError(`there is no token in OS_TOKEN, and none in ${file}: ${fileFault(error)}`);
   });
   return text.trim();
 }

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { messageOf } from "../agent/faults.ts";
 import { ARCHITECTURES, architecture } from "./architectures.ts";
 import { buildImage, FORMATS } from "./build.ts";
 import { BuildError } from "./build-error.ts";
@@ -71,7 +72,7 @@ function parse(args: string[]) {
       },
     });
   } catch (error) {
-    throw new BuildError(error instanceof Error ? error.message : String(error));
+    throw new BuildError(messageOf(error));
   }
 }
 

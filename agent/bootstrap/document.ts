@@ -5,6 +5,7 @@
 import { isIPv6 } from "node:net";
 import { z } from "zod";
 import { ipAddress, uuid } from "../../templates/fields.ts";
+import { messageOf } from "../faults.ts";
 import { checkIdentity, IdentityError } from "../identity.ts";
 import { certificateBundle } from "../protocol.ts";
 import { type AgentSettings, agentSettings } from "../settings.ts";
@@ -46,7 +47,7 @@ export function parseBootstrap(text: string): BootstrapDocument {
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new BootstrapError(`is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+    throw new BootstrapError(`is not JSON: ${messageOf(error)}`);
   }
   const parsed = bootstrapDocument.safeParse(json);
   if (!parsed.success) {

@@ -2,6 +2,7 @@
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { ipAddress, prefix } from "../../templates/fields.ts";
+import { messageOf } from "../faults.ts";
 import { BootstrapError } from "./document.ts";
 
 const mac = z
@@ -59,9 +60,7 @@ function parse(text: string): z.output<typeof networkData> {
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new BootstrapError(
-      `network_data.json: is not JSON: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new BootstrapError(`network_data.json: is not JSON: ${messageOf(error)}`);
   }
   const parsed = networkData.safeParse(json);
   if (parsed.success) return parsed.data;

@@ -5,6 +5,7 @@
  */
 import { posix } from "node:path";
 import { z } from "zod";
+import { messageOf } from "../faults.ts";
 import { BOOTSTRAP_FILE, type BootstrapDocument, BootstrapError, parseBootstrap } from "./document.ts";
 
 /** Reads a file below openstack/; null when there is none. */
@@ -64,6 +65,6 @@ function parseJson(name: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new BootstrapError(`${name}: is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+    throw new BootstrapError(`${name}: is not JSON: ${messageOf(error)}`);
   }
 }

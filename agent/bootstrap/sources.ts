@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, open, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
+import { messageOf } from "../faults.ts";
 import { BootstrapError, MAX_BOOTSTRAP_BYTES } from "./document.ts";
 import { type ReadFile, readOpenstack, type Told } from "./openstack.ts";
 
@@ -82,7 +83,7 @@ async function readBounded(file: string): Promise<string | null> {
   } catch (error) {
     // a truncated drive: its folders promise what its end does not hold
     if (error instanceof BootstrapError) throw error;
-    throw new BootstrapError(`can't be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw new BootstrapError(`can't be read: ${messageOf(error)}`);
   } finally {
     await handle.close();
   }

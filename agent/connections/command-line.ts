@@ -1,5 +1,6 @@
 /** The options by which connections are shown: those of `amphora-agent connections`, and of the controller's command. */
 import { parseArgs } from "node:util";
+import { messageOf } from "../faults.ts";
 import { CONNECTION_FILTERS, FilterError, parseFilter } from "./protocol.ts";
 
 /** What is wrong with how the command was called. */
@@ -66,7 +67,7 @@ function parsed(args: readonly string[], texts: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true });
   } catch (error) {
-    throw new ConnectionsUsageError(error instanceof Error ? error.message : String(error));
+    throw new ConnectionsUsageError(messageOf(error));
   }
 }
 

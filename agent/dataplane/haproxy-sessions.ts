@@ -1,5 +1,6 @@
 /** What HAProxy serves at this moment, session by session (management guide, 9.3 "show sess"). Reading never throws. */
 import { connect } from "node:net";
+import { messageOf } from "../faults.ts";
 import { HaproxyError } from "./haproxy-socket.ts";
 
 export interface Session {
@@ -45,7 +46,7 @@ export async function* sessions(masterSocket: string, worker: number): AsyncGene
   try {
     yield* sessionsIn(socket);
   } catch (error) {
-    throw new HaproxyError(`${masterSocket}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new HaproxyError(`${masterSocket}: ${messageOf(error)}`);
   } finally {
     socket.destroy();
   }

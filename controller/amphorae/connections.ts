@@ -5,6 +5,7 @@
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
+import { messageOf } from "../../agent/faults.ts";
 import {
   AGENT_PORT,
   agentFault,
@@ -50,7 +51,7 @@ export class ConnectionsClient {
       }
       if (!ended) throw new Error("the answer was cut off");
     } catch (error) {
-      throw new UnreachableError(error instanceof Error ? error.message : String(error));
+      throw new UnreachableError(messageOf(error));
     }
   }
 

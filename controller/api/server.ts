@@ -27,8 +27,12 @@ export class ApiServer {
   listen(address: string, port: number): Promise<number> {
     return new Promise((resolve, reject) => {
       const failed = (error: NodeJS.ErrnoException) => {
-        const reason = error.code === "EADDRINUSE" ? "is taken: choose another with --port" : `: ${error.message}`;
-        reject(new PortError(`port ${port} on ${address} ${reason}`));
+        const problems = new Map([
+          ["EADDRINUSE", `port ${port} on ${address} is taken: choose another with --port`],
+          ["EADDRNOTAVAIL", `listen: ${address} is no address of this host`],
+          ["EACCES", `port ${port} may not be listened on by this user: choose another with --port`],
+        ]);
+        reject(new PortError(problems.get(error.code ?? "") ?? `port ${port} on ${address}: ${error.message}`));
       };
       this.#server.once("error", failed);
       this.#server.listen(port, address, () => {

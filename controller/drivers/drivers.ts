@@ -120,7 +120,10 @@ export async function openKeyManager(settings: Settings, store: Store): Promise<
 
 /** @throws {SettingsError} @throws {SubnetError} */
 export function declareSubnets(settings: Settings): Subnets {
-  const all = subnetsOf(settings).map(declareSubnet);
+  const isOne = settings.subnets.length === 0;
+  const all = subnetsOf(settings).map((each, i) =>
+    declareSubnet(each, (part) => (isOne ? "subnet" : `subnets.${i}.${part}`)),
+  );
   const chosen = settings["default-subnet"] || all[0]?.id;
   if (all.every((subnet) => subnet.id !== chosen)) {
     throw new SettingsError(`default-subnet: ${chosen} is not among the subnets`);

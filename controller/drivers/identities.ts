@@ -2,6 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
+import { fileFault } from "../../agent/faults.ts";
 import type { IdentityDriver } from "../api/identity.ts";
 import { type Settings, SettingsError } from "../settings.ts";
 import { StaticIdentity } from "./identity.ts";
@@ -76,7 +77,7 @@ async function readAuthorities(file: string): Promise<string> {
     new X509Certificate(text);
     return text;
   } catch (error) {
-    throw new SettingsError(`keystone.ca-file: ${file}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new SettingsError(`keystone.ca-file: ${file}: ${fileFault(error)}`);
   }
 }
 

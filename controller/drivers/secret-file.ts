@@ -1,5 +1,6 @@
 /** Files that hold a secret. */
 import { open } from "node:fs/promises";
+import { fileFault } from "../../agent/faults.ts";
 import { SettingsError } from "../settings.ts";
 
 const OTHERS = 0o007;
@@ -14,7 +15,7 @@ export async function readSecretFile(setting: string, file: string): Promise<str
   try {
     opened = await open(file, "r");
   } catch (error) {
-    throw failed(reasonOf(error));
+    throw failed(fileFault(error));
   }
   try {
     // of what has been opened: whatever the name leads to a moment later
@@ -22,16 +23,9 @@ export async function readSecretFile(setting: string, file: string): Promise<str
       throw failed("is open to other users of this host: take it from them with chmod o=");
     }
     return await opened.readFile("utf8").catch((error: unknown) => {
-      throw failed(reasonOf(error));
+      throw failed(fileFault(error));
     });
   } finally {
     await opened.close();
   }
-}
-
-function reasonOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "ENOENT") return "there is no such file";
-  if (code === "EISDIR") return "is a folder";
-  return error instanceof Error ? error.message : String(error);
 }

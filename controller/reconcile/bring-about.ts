@@ -1,4 +1,6 @@
 /** From what is wanted of a load balancer to amphorae that serve it: new ones first, then the switch, then old ones go. */
+
+import { messageOf } from "../../agent/faults.ts";
 import { RefusedError, UnreachableError } from "../amphorae/client.ts";
 import type { TlsMaterial } from "../certificates/tls.ts";
 import { ComputeRefusedError } from "../drivers/compute.ts";
@@ -103,7 +105,7 @@ export async function bringAbout(steps: Steps, present: Wanted, progress: Progre
       const failed = booted.failures.map(({ row }) => row);
       failures.push(...(await replaceFailed(amphorae, failed, plan.retire)));
     }
-    const lag = failures.map(({ row, error }) => `amphora ${row.id}: ${message(error)}`).join("; ");
+    const lag = failures.map(({ row, error }) => `amphora ${row.id}: ${messageOf(error)}`).join("; ");
     return { loadBalancer, lag };
   }
   if (leaving.length === 0) {
@@ -217,8 +219,4 @@ async function all<T, R>(
     else if (item !== undefined) failures.push({ row: rowOf(item), error: result.reason });
   });
   return { done, failures };
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
+import { messageOf } from "../../agent/faults.ts";
 import { RefusedError } from "../amphorae/client.ts";
 import { tlsUsesOf } from "../amphorae/spec.ts";
 import { type Tls, TlsError, type TlsMaterial } from "../certificates/tls.ts";
@@ -213,7 +214,7 @@ export class Reconciler {
       error instanceof TlsError ||
       error instanceof ComputeRefusedError ||
       (error instanceof RefusedError && error.status === 422);
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     const pause = refused ? REFUSED_PAUSE : pauseAfter(row.attempts);
     const tooLong = Date.now() - (row.failing_since ?? Date.now()) > pendingLimit;
     const failure = { reason, tryAgainAt: Date.now() + pause, error: refused || tooLong };

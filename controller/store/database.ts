@@ -1,5 +1,6 @@
 /** One database, SQLite or PostgreSQL, behind the same queries. */
 import { Kysely, type Transaction } from "kysely";
+import { messageOf } from "../../agent/faults.ts";
 import { RESOURCES } from "../model/resources.ts";
 import { migrate } from "./migrate.ts";
 import { postgresDialect } from "./postgres.ts";
@@ -48,7 +49,7 @@ export class Store {
       await store.transaction((trx) => migrate(trx, dialect));
     } catch (error) {
       await db.destroy();
-      throw new StoreError(`${withoutPassword(location)}: ${error instanceof Error ? error.message : String(error)}`);
+      throw new StoreError(`${withoutPassword(location)}: ${messageOf(error)}`);
     }
     return store;
   }

@@ -6,6 +6,7 @@ import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { execa } from "execa";
+import { messageOf } from "../../agent/faults.ts";
 import type { AgentInfo } from "../../agent/protocol.ts";
 import { UnreachableError } from "../../controller/amphorae/client.ts";
 import { ARCHITECTURES, type Architecture } from "../architectures.ts";
@@ -42,7 +43,7 @@ export async function checkImage(image: string, say: (line: string) => void): Pr
         const figure = await step();
         say(`PASS ${name}${figure ? `: ${figure}` : ""} (${time()})`);
       } catch (error) {
-        say(`FAIL ${name} (${time()}): ${error instanceof Error ? error.message : String(error)}`);
+        say(`FAIL ${name} (${time()}): ${messageOf(error)}`);
         return false;
       }
     }

@@ -60,8 +60,11 @@ t.test("a file that holds no settings is told by its name", async (t) => {
     const file = await settingsFile(t, text);
     t.throws(() => readCommandLine(["--config", file]), faulty(message), text);
   }
-  t.throws(() => readCommandLine(["--config", "/nowhere/settings.yaml"]), faulty(/^\/nowhere\/settings\.yaml: ENOENT/));
-  t.throws(() => readCommandLine(["--config", tmpdir()]), faulty(/EISDIR/));
+  t.throws(
+    () => readCommandLine(["--config", "/nowhere/settings.yaml"]),
+    faulty(/^config: \/nowhere\/settings\.yaml: there is no such file$/),
+  );
+  t.throws(() => readCommandLine(["--config", tmpdir()]), faulty(/: is a folder$/));
   const fault = await settingsFile(t, "port: 0\nnonsense: 1\n");
   t.throws(() => readCommandLine(["--config", fault]), faulty(/port: .*nonsense: there is no such setting/));
 });

@@ -43,5 +43,9 @@ t.test("the agent is one module beside its templates, and needs no other", async
   const bootstrap = await agent("bootstrap", "--from", join(folder, "nowhere"));
   t.match(bootstrap, { exitCode: 1, stderr: /has neither a file \/etc\/amphora\/bootstrap.json nor user data/ });
   const run = await agent("run", "--config", join(folder, "none.json"));
-  t.match(run, { exitCode: 1, stderr: /none\.json: ENOENT/ }, "every module of the agent finds its files");
+  t.match(
+    run,
+    { exitCode: 1, stderr: /none\.json: there is no such file/ },
+    "every module of the agent finds its files",
+  );
 });

@@ -79,7 +79,7 @@ t.test("what is no spec at all is named, and nothing is written", async (t) => {
   const out = join(folder, "out");
   for (const [spec, said] of [
     [file, `${file}: .*JSON`],
-    [`${file}.missing`, `${file}.missing: ENOENT`],
+    [`${file}.missing`, `${file}.missing: there is no such file`],
     ["-", "standard input: .*JSON"],
   ] as const) {
     const { exitCode, stderr } = await amphoraAgent(["render", spec, "--out", out]);

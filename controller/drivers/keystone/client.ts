@@ -1,4 +1,6 @@
 /** What Keystone is asked: whose token one is, in the name of a service user (Identity API v3). */
+
+import { messageOf } from "../../../agent/faults.ts";
 import { HttpClient, NoAnswerError } from "./http.ts";
 import { parseFault, parseToken, type ShownToken } from "./token.ts";
 
@@ -133,7 +135,7 @@ export class KeystoneClient {
     try {
       return await this.#options.password();
     } catch (error) {
-      throw new KeystoneError(error instanceof Error ? error.message : String(error), true);
+      throw new KeystoneError(messageOf(error), true);
     }
   }
 

@@ -1,6 +1,7 @@
 /** HTTP and HTTPS calls to a service of the cloud, each with a deadline. */
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
+import { messageOf } from "../../../agent/faults.ts";
 
 /** More is no answer that anybody here waits for. */
 const BODY_LIMIT = 1024 * 1024;
@@ -97,5 +98,5 @@ function parseJson(bytes: Buffer): unknown {
 /** Of an attempt at several addresses each has failed for a reason of its own. */
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(reasonOf).join(", ");
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

@@ -31,22 +31,25 @@ export class SubnetError extends Error {
   override readonly name = "SubnetError";
 }
 
-/** @throws {SubnetError} when the parts of a declaration do not fit each other */
-export function declareSubnet(settings: SubnetSettings): Subnet {
+/**
+ * @param setting what a part of the declaration is called, such as subnets.0.cidr
+ * @throws {SubnetError} when the parts do not fit each other
+ */
+export function declareSubnet(settings: SubnetSettings, setting = (part: string) => part): Subnet {
   const range = rangeOf(settings.cidr);
   const host = (name: string, value: string | undefined, otherwise: bigint) => {
     const address = value ?? toAddress(otherwise, range.family);
     const isBroadcast = range.family === "ipv4" && toNumber(address) === range.last;
     if (!contains(range, address) || toNumber(address) === range.first || isBroadcast) {
-      throw new SubnetError(`${name}: ${address} is no host's address in ${settings.cidr}`);
+      throw new SubnetError(`${setting(name)}: ${address} is no host's address in ${settings.cidr}`);
     }
     return address;
   };
   if (range.last - range.first < 7n)
-    throw new SubnetError(`cidr: ${settings.cidr} has too few addresses, a /29 is the smallest`);
+    throw new SubnetError(`${setting("cidr")}: ${settings.cidr} has too few addresses, a /29 is the smallest`);
   const first = toNumber(host("first-address", settings["first-address"], range.first + 2n));
   const last = toNumber(host("last-address", settings["last-address"], range.last - 1n));
-  if (first > last) throw new SubnetError("first-address: comes after last-address");
+  if (first > last) throw new SubnetError(`${setting("first-address")}: comes after last-address`);
   return {
     id: settings.id,
     networkId: settings["network-id"] ?? settings.id,

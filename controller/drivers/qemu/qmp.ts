@@ -2,6 +2,7 @@
 import { connect, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { z } from "zod";
+import { messageOf } from "../../../agent/faults.ts";
 
 /** QEMU answers at once, or something else speaks to it at this moment (ms). */
 const LIMIT = 10_000;
@@ -41,7 +42,7 @@ export async function tell(
     await converse(socket, commands, until);
   } catch (error) {
     if (error instanceof QmpError) throw error;
-    throw new QmpError(`${socketFile}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new QmpError(`${socketFile}: ${messageOf(error)}`);
   } finally {
     clearTimeout(timer);
     socket.destroy();
