@@ -132,20 +132,21 @@ export class Controller {
       this.#stops.push(() => server?.close());
       this.#stops.push(() => identity.close());
       this.#stops.push(() => fleet?.stop());
-      if (drives) {
-        await this.host?.network.start();
-        await this.host?.compute.prepare();
-      }
+      if (drives) await this.host?.compute.prepare();
       await fleet?.listen();
       await metrics.start();
       this.#stops.push(() => metrics.stop());
-      if (drives) await this.host?.compute.start();
+      if (drives) {
+        await this.host?.network.start();
+        await this.host?.compute.start();
+      }
       await fleet?.start();
       if (drives && fleet === null) this.#acknowledge();
       server?.serve(this.#handler());
     } catch (error) {
       // amphorae that served before this start, and other controllers of this host, go on, whatever is wrong with this one
-      await (adopted || this.host?.network.made !== true ? this.stop() : this.shutDown());
+      const made = this.host?.compute.made === true || this.host?.network.made === true;
+      await (made && !adopted ? this.shutDown() : this.stop());
       throw error;
     }
     const { role, listen: address, port } = settings;

@@ -61,6 +61,8 @@ export interface ComputeDriver {
 export interface HostCompute extends ComputeDriver {
   /** Finds out whether instances can be made at all, and makes what the controller needs to speak with them. */
   prepare(): Promise<void>;
+  /** Whether `prepare` found nothing of another controller of this deployment on the host, and had to make it. */
+  readonly made: boolean;
   /** Begins to watch over the instances that there are, whoever started them. */
   start(): Promise<void>;
   /** Stops watching. Instances and traffic go on. */

@@ -45,6 +45,8 @@ interface Settings {
 }
 
 export class LocalCompute implements HostCompute {
+  /** nothing is needed to speak with instances */
+  readonly made = false;
   readonly #options: LocalComputeOptions;
   readonly #instances: Instances<Settings>;
   readonly #watched = new Map<string, Watched>();

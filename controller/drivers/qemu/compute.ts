@@ -93,6 +93,10 @@ export class QemuCompute implements HostCompute {
     this.#options.log.info({ accelerator }, "machines run under");
   }
 
+  get made(): boolean {
+    return this.#management.made;
+  }
+
   /**
    * A machine that is given another interface opens its tap as its own user. udev lets everybody open the device, and the
    * kernel gives nobody a tap but its owner (50-udev-default.rules); hosts without udev, such as containers, have it closed.

@@ -22,6 +22,7 @@ export class ManagementNetwork {
   readonly #options: ManagementOptions;
   readonly #bridge: string;
   readonly #table: string;
+  #made = false;
 
   constructor(options: ManagementOptions) {
     this.#options = options;
@@ -34,7 +35,12 @@ export class ManagementNetwork {
     const { managementNetwork } = this.#options;
     await run("nft", ["-f", "-"], this.#rules());
     const prefix = `${hostAddress(managementNetwork)}/${managementNetwork.split("/")[1]}`;
-    await makeBridge(this.#bridge, prefix);
+    this.#made = await makeBridge(this.#bridge, prefix);
+  }
+
+  /** Whether `start` found no bridge, and had to make one. */
+  get made(): boolean {
+    return this.#made;
   }
 
   /** Removes the bridge, its rules, and every tap on it. */
