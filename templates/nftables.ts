@@ -32,9 +32,14 @@ interface SourceView {
   vip: string;
   protocol: string;
   mark: string;
-  /** members that see the VIP, and those that see the amphora's own address */
-  near: MemberEndpoint[];
-  far: MemberEndpoint[];
+  seen: SeenView[];
+}
+
+/** What some members see as the source of connections. */
+interface SeenView {
+  /** null: the amphora's own address */
+  from: string | null;
+  members: MemberEndpoint[];
 }
 
 interface MemberEndpoint {
@@ -140,26 +145,32 @@ function outermost(cidrs: readonly string[]): string[] {
   return kept.map(({ network, length }) => `${network.toString()}/${length}`);
 }
 
-/**
- * A member that is reached by the interface of the VIP, on its subnet or through a router there, sees connections from
- * the VIP, which outlives this amphora. Others see the address of the interface that leads to them, for an answer to the
- * VIP might take another way; and so does every member of a load balancer with replicas: any of those would get an answer
- * that was sent to the VIP.
- */
-function sourceView(service: IpvsService, spec: AmphoraSpec, mark: string): SourceView {
-  const { vip, family, transport, members } = service;
-  const { interfaces, replicas } = spec;
-  const shown = replicas === null && isOnSubnet(vip, interfaces);
-  const seesVip = (address: string) => shown && wayTo(address, interfaces) === interfaceOf(vip, interfaces);
-  const endpoints = members.map(({ address, protocol_port: port }) => ({ address, port }));
+function sourceView({ vip, family, transport, members }: IpvsService, spec: AmphoraSpec, mark: string): SourceView {
+  const bySource = Map.groupBy(members, ({ address }) => sourceFor(address, vip, spec));
   return {
     family: family === 4 ? "ip" : "ip6",
     vip,
     protocol: transport.toLowerCase(),
     mark,
-    near: endpoints.filter(({ address }) => seesVip(address)),
-    far: endpoints.filter(({ address }) => !seesVip(address)),
+    seen: [...bySource].map(([from, some]) => ({
+      from,
+      members: some.map(({ address, protocol_port: port }) => ({ address, port })),
+    })),
   };
+}
+
+/**
+ * A member that is reached by the interface of the VIP, on its subnet or through a router there, sees connections from
+ * the VIP, which outlives this amphora. An answer to it might take another way from elsewhere: members behind other
+ * interfaces see an address that is there with the VIPs, if there is one, or else the amphora's own. So does every member
+ * of a load balancer with replicas: any of those would get an answer that was sent to the VIP.
+ * @returns null: the amphora's own
+ */
+function sourceFor(member: string, vip: string, { interfaces, replicas }: AmphoraSpec): string | null {
+  if (replicas !== null) return null;
+  const way = wayTo(member, interfaces);
+  if (isOnSubnet(vip, interfaces) && way === interfaceOf(vip, interfaces)) return vip;
+  return way?.shared_addresses.find((address) => familyOf(address) === familyOf(vip)) ?? null;
 }
 
 function limitView(listener: ListenerSpec, spec: AmphoraSpec, mark: string): LimitView {

@@ -35,7 +35,8 @@ export function isOnSubnet(vip: string, interfaces: readonly InterfaceSpec[]): b
   return interfaceOf(vip, interfaces)?.addresses.some((prefix) => isInSubnet(vip, prefix)) ?? false;
 }
 
-function isInSubnet(text: string, prefix: string): boolean {
+/** Whether the address is of the prefix's network. */
+export function isInSubnet(text: string, prefix: string): boolean {
   const address = ipaddr.parse(text);
   const [network, length] = ipaddr.parseCIDR(prefix);
   return network.kind() === address.kind() && address.match(network, length);

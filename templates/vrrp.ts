@@ -5,12 +5,14 @@ import { activeListeners } from "./haproxy/names.ts";
 import { ipvsServices } from "./ipvs.ts";
 import type { Layout } from "./layout.ts";
 import { ALIVE_PORT } from "./ports.ts";
-import type { AmphoraSpec } from "./spec.ts";
+import type { AmphoraSpec, InterfaceSpec } from "./spec.ts";
 import { interfaceOf, ownAddress } from "./vips.ts";
 
 interface VipView {
   readonly prefix: string;
   readonly interface: string;
+  /** whether it may be taken away while the VIPs stay */
+  readonly expendable: boolean;
 }
 
 interface VrrpView {
@@ -47,11 +49,13 @@ export const NOTE_STATE = loadText("keepalived", "note-state");
 export function renderVrrp(spec: AmphoraSpec, layout: Layout): string | null {
   const own = ownAddress(spec);
   if (spec.vrrp === null || own === null) return null;
-  const [vip, ...others] = spec.vips.map((address) => ({
-    prefix: `${address}/${address.includes(":") ? 128 : 32}`,
-    interface: interfaceOf(address, spec.interfaces)?.name ?? "",
-  }));
+  const [vip, ...additional] = spec.vips.map((address) =>
+    vipView(address, interfaceOf(address, spec.interfaces), false),
+  );
   if (vip === undefined) return null;
+  const shared = spec.interfaces.flatMap((each) =>
+    each.shared_addresses.map((address) => vipView(address, each, true)),
+  );
   return template({
     user: layout.keepalived.scriptUser,
     runDir: layout.runDir,
@@ -62,10 +66,14 @@ export function renderVrrp(spec: AmphoraSpec, layout: Layout): string | null {
     own,
     peers: spec.vrrp.peers.map(({ address }) => address),
     vip,
-    others,
+    others: [...additional, ...shared],
     alive: activeListeners(spec).length > 0 ? { address: own, port: ALIVE_PORT } : null,
     sync: syncView(spec),
   });
+}
+
+function vipView(address: string, at: InterfaceSpec | undefined, expendable: boolean): VipView {
+  return { prefix: `${address}/${address.includes(":") ? 128 : 32}`, interface: at?.name ?? "", expendable };
 }
 
 /**

@@ -86,8 +86,8 @@ async function rename(namespace: string, from: string, to: string): Promise<void
 /**
  * The lines for `ip -batch` that turn what is into what the spec wants, and announce the VIPs of one that is alone. When
  * links come up the kernel announces every address to the neighbours (arp_notify, ndisc_notify), so that a VIP that moved
- * here is found at once. With VRRP, VIPs on the tenant's interfaces are keepalived's to add, announce and remove; replicas
- * have them on the loopback interface besides, where nobody asks for them.
+ * here is found at once. With VRRP, VIPs on the tenant's interfaces and the addresses that go with them are keepalived's
+ * to add, announce and remove; replicas have VIPs on the loopback interface besides, where nobody asks for them.
  */
 export function networkPlan(actual: readonly Link[], actualRoutes: readonly Route[], spec: AmphoraSpec): string[] {
   const plan = loopbackPlan(actual, spec);
@@ -98,7 +98,8 @@ export function networkPlan(actual: readonly Link[], actualRoutes: readonly Rout
     const holds = spec.vrrp === null && !spec.standby ? vips : [];
     const addresses = new Set([...own, ...holds]);
     const present = globalAddresses(now);
-    if (spec.vrrp !== null) for (const vip of vips) present.delete(vip);
+    const byVrrp = [...vips, ...wanted.shared_addresses.map(hostPrefix)];
+    if (spec.vrrp !== null) for (const each of byVrrp) present.delete(each);
     const up = now?.flags.includes("UP") ?? false;
     const missing = [...addresses].filter((each) => !present.has(each));
     if (now?.mtu !== wanted.mtu) plan.push(`link set ${wanted.name} mtu ${wanted.mtu}`);

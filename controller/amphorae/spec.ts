@@ -1,4 +1,5 @@
 /** From the tree in the store to the document that an amphora is made from. Pure. */
+import { isIpvs } from "../../templates/fields.ts";
 import type { AmphoraSpecInput } from "../../templates/spec.ts";
 import type { TlsMaterial } from "../certificates/tls.ts";
 import type { Port } from "../drivers/network.ts";
@@ -18,6 +19,8 @@ export interface Standing {
   readonly amphora: Pick<Amphora, "id" | "role" | "vrrp_id" | "vrrp_priority">;
   /** its own, on the subnets that `subnetsOf` names, in that order */
   readonly ports: readonly Port[];
+  /** addresses that go with the VIPs, on the subnets that `sharedSubnetsOf` names */
+  readonly shared: readonly Port[];
   /** every amphora that serves, this one among them, each at its port on the VIP's subnet */
   readonly group: readonly GroupMember[];
   /** whether it is not to hold the VIPs: it is about to go, or another that is has them still */
@@ -41,6 +44,19 @@ export function subnetsOf({ loadBalancer, pools }: Tree): string[] {
   return [...new Set([loadBalancer.vip_subnet_id, ...additional, ...ofMembers.sort()])];
 }
 
+/**
+ * The subnets where members of IPVS listeners are and no VIP is: a pair has an address on each that goes with the VIPs, so
+ * that members know their connections again after a failover.
+ */
+export function sharedSubnetsOf({ loadBalancer, listeners, pools }: Tree): string[] {
+  if (!listeners.some(({ listener }) => isIpvs(listener.protocol))) return [];
+  const vips = new Set([loadBalancer.vip_subnet_id, ...loadBalancer.additional_vips.map(({ subnet_id }) => subnet_id)]);
+  const ofMembers = pools
+    .filter(({ pool }) => isIpvs(pool.protocol))
+    .flatMap(({ members }) => members.flatMap(({ subnet_id }) => subnet_id ?? []));
+  return [...new Set(ofMembers.sort())].filter((id) => !vips.has(id));
+}
+
 /** What the TLS of a load balancer refers to. */
 export function tlsUsesOf({ listeners, pools }: Tree): TlsUse[] {
   return [
@@ -54,14 +70,17 @@ export function tlsUsesOf({ listeners, pools }: Tree): TlsUse[] {
 export function specOf(tree: Tree, standing: Standing): AmphoraSpecInput {
   const { loadBalancer } = tree;
   const { amphora, ports, tls } = standing;
+  const [vrrp, replicas] = [vrrpSpec(standing), replicasSpec(standing)];
+  // one that is replaced by a pair is none
+  const shared = vrrp === null || replicas !== null ? [] : standing.shared;
   return {
     revision: loadBalancer.revision,
     amphora_id: amphora.id,
     loadbalancer_id: loadBalancer.id,
     role: amphora.role,
     standby: standing.standby,
-    vrrp: vrrpSpec(standing),
-    replicas: replicasSpec(standing),
+    vrrp,
+    replicas,
     admin_state_up: loadBalancer.admin_state_up,
     interfaces: ports.map((port, i) => ({
       name: i === 0 ? VIP_INTERFACE : interfaceName(port),
@@ -71,6 +90,7 @@ export function specOf(tree: Tree, standing: Standing): AmphoraSpecInput {
       routes: isWayOut(ports, i)
         ? [{ destination: port.address.includes(":") ? "::/0" : "0.0.0.0/0", via: port.gateway }]
         : [],
+      ...sharedOn(port, shared),
     })),
     vips: [loadBalancer.vip_address, ...loadBalancer.additional_vips.flatMap(({ ip_address }) => ip_address ?? [])],
     lvs_tcp_timeout: loadBalancer.lvs_tcp_timeout,
@@ -80,6 +100,12 @@ export function specOf(tree: Tree, standing: Standing): AmphoraSpecInput {
     listeners: tree.listeners.map((each) => listenerSpec(each, tls)),
     pools: tree.pools.map((each) => poolSpec(each, tls)),
   };
+}
+
+/** Left out when there are none: agents of earlier versions do not know of them. */
+function sharedOn({ subnet_id }: Port, shared: readonly Port[]): { shared_addresses?: string[] } {
+  const addresses = shared.filter((each) => each.subnet_id === subnet_id).map(({ address }) => address);
+  return addresses.length === 0 ? {} : { shared_addresses: addresses };
 }
 
 /** The same as long as the port is, whichever others come and go: a link must be taken down to be renamed. */

@@ -39,6 +39,10 @@ export interface NetworkDriver {
   reserveAmphoraPort(trx: Trx, amphoraId: string, subnetId: string): Promise<Port>;
   /** The ports that an amphora holds, on subnets that there are still. */
   amphoraPorts(trx: Trx, amphoraId: string): Promise<Port[]>;
+  /** An address for whichever amphora of the load balancer has the VIPs; the same port every time it is asked for. */
+  reserveSharedPort(trx: Trx, loadBalancerId: string, subnetId: string): Promise<Port>;
+  /** Those that a load balancer holds, on subnets that there are still. */
+  sharedPorts(trx: Trx, loadBalancerId: string): Promise<Port[]>;
   /** Gives one port back; nothing happens when there is none. */
   releasePort(trx: Trx, portId: string): Promise<void>;
   /** Whether members may name this subnet. */

@@ -4,10 +4,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Authorities } from "../amphorae/authorities.ts";
 import { type AgentClient, addressOf, UnreachableError } from "../amphorae/client.ts";
-import { subnetsOf, VIP_INTERFACE } from "../amphorae/spec.ts";
+import { sharedSubnetsOf, subnetsOf, VIP_INTERFACE } from "../amphorae/spec.ts";
 import type { Bootstrap, ComputeDriver } from "../drivers/compute.ts";
-import type { NetworkDriver, Port } from "../drivers/network.ts";
+import { type NetworkDriver, NetworkRequestError, type Port } from "../drivers/network.ts";
 import { type Amphora, amphora } from "../model/amphora.ts";
+import type { Topology } from "../model/flavor-profile.ts";
 import { type LoadBalancer, loadBalancer as loadBalancerResource } from "../model/load-balancer.ts";
 import type { Blueprint } from "../store/blueprint.ts";
 import type { Store } from "../store/database.ts";
@@ -89,6 +90,36 @@ export class Amphorae {
       ports.push(await store.transaction((trx) => network.reserveAmphoraPort(trx, row.id, subnetId)));
     }
     return ports;
+  }
+
+  /**
+   * The addresses that go with a pair's VIPs, the same ones every time. Where the network has none left there are fewer:
+   * connections to members there do not outlive a failover, and all else is as well.
+   * @returns also those that no amphora needs any more, once it has been told
+   */
+  async reserveShared(tree: Tree, topology: Topology): Promise<{ shared: Port[]; unneeded: Port[] }> {
+    const { store, network, log } = this.#options;
+    const { id } = tree.loadBalancer;
+    const wanted = topology === "ACTIVE_STANDBY" ? sharedSubnetsOf(tree) : [];
+    const held = await store.transaction((trx) => network.sharedPorts(trx, id));
+    const shared = held.filter(({ subnet_id }) => wanted.includes(subnet_id));
+    const unneeded = held.filter((port) => !shared.includes(port));
+    for (const subnetId of wanted) {
+      if (shared.some(({ subnet_id }) => subnet_id === subnetId)) continue;
+      try {
+        shared.push(await store.transaction((trx) => network.reserveSharedPort(trx, id, subnetId)));
+      } catch (error) {
+        if (!(error instanceof NetworkRequestError)) throw error;
+        log.warn({ loadbalancer: id, subnet: subnetId, err: error }, "no address that goes with the VIPs");
+      }
+    }
+    return { shared, unneeded };
+  }
+
+  /** Gives addresses back that no amphora has any more. */
+  async release(ports: readonly Port[]): Promise<void> {
+    const { store, network } = this.#options;
+    for (const { id } of ports) await store.transaction((trx) => network.releasePort(trx, id));
   }
 
   /**

@@ -63,6 +63,7 @@ export async function bringAbout(steps: Steps, present: Wanted, progress: Progre
 
   const placed: Placed[] = [];
   for (const row of wanted) placed.push({ row, ports: await amphorae.reserve(tree, row) });
+  const { shared, unneeded } = await amphorae.reserveShared(tree, blueprint.topology);
   const booted = await all(
     placed,
     ({ row }) => row,
@@ -75,7 +76,7 @@ export async function bringAbout(steps: Steps, present: Wanted, progress: Progre
     const row = { ...each, retiring: true };
     leaving.push({ row, ports: await amphorae.reserve(tree, row) });
   }
-  const situation = { tree, topology: blueprint.topology, tls, group: [...placed, ...leaving] };
+  const situation = { tree, topology: blueprint.topology, tls, shared, group: [...placed, ...leaving] };
   const byVrrp = [...placed, ...leaving].every(({ row }) => row.vrrp_id !== null);
   // no hung amphora may hold up the one that replaces it
   const listening = await serving.listening(leaving);
@@ -112,6 +113,7 @@ export async function bringAbout(steps: Steps, present: Wanted, progress: Progre
     await removeAll(amphorae, plan.retire, lease);
     // one that was out of reach may have answered for the VIPs until now: the same spec once more has them announced
     if (plan.retire.length > 0 && !byVrrp) await serveAll(steps, situation, served.done, false);
+    await amphorae.release(unneeded);
     return { loadBalancer, lag: null };
   }
 
@@ -127,6 +129,7 @@ export async function bringAbout(steps: Steps, present: Wanted, progress: Progre
   if (voters.length > 0) await serving.awaitMaster(voters, lease.signal);
   await removeAll(amphorae, plan.retire, lease);
   for (const each of served.done) await serving.serve(alone, each);
+  await amphorae.release(unneeded);
   return { loadBalancer: next, lag: null };
 }
 

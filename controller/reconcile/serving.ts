@@ -42,6 +42,8 @@ export interface Situation {
   readonly tree: Tree;
   readonly topology: Topology;
   readonly tls: TlsMaterial;
+  /** addresses that go with the VIPs */
+  readonly shared: readonly Port[];
   /** every amphora that serves or has served, those that are about to go among them */
   readonly group: readonly Placed[];
 }
@@ -63,9 +65,9 @@ export class Serving {
    */
   async serve(situation: Situation, { row, ports }: Placed, standby = false): Promise<void> {
     const { store, client, log, advertIntervalMs, forwarding } = this.#options;
-    const { tree, topology, tls } = situation;
+    const { tree, topology, tls, shared } = situation;
     const group = membersOf(situation);
-    const common = { group, topology, tls, advertIntervalMs, forwarding };
+    const common = { group, topology, tls, shared, advertIntervalMs, forwarding };
     const spec = specOf(tree, { amphora: row, ports, standby, ...common });
     const answer = await client.putSpec(addressOf(row), spec).catch(async (error: unknown) => {
       if (!(error instanceof RefusedError) || error.status !== 409) throw error;

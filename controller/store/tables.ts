@@ -31,7 +31,7 @@ export interface PortRow {
   subnet_id: string;
   address: string;
   mac: string;
-  kind: "vip" | "amphora" | "demo";
+  kind: "vip" | "shared" | "amphora" | "demo";
   /** the load balancer, amphora or demo member that has it */
   owner_id: string;
 }

@@ -7,6 +7,7 @@ export function checkGroup(spec: AmphoraSpec, report: (path: string, message: st
   const { role, vrrp, replicas, vips } = spec;
   if (role !== "STANDALONE" && vrrp === null) report("vrrp", `is missing: the role is ${role}`);
   if (role === "STANDALONE" && vrrp !== null) report("role", "must be MASTER or BACKUP: there is VRRP");
+  if (vrrp === null || replicas !== null) checkUnshared(spec, report);
   if (vrrp === null) {
     if (replicas !== null) report("vrrp", "is missing: there are replicas");
     return;
@@ -25,6 +26,14 @@ export function checkGroup(spec: AmphoraSpec, report: (path: string, message: st
   else if (own !== null && here.address !== own) {
     report("replicas.members", `this amphora is at ${own}, not at ${here.address}`);
   }
+}
+
+/** An address that goes with the VIPs is for pairs: alone it would be one more of one's own, replicas have connections of their own. */
+function checkUnshared({ interfaces, replicas }: AmphoraSpec, report: (path: string, message: string) => void): void {
+  interfaces.forEach(({ shared_addresses: some }, i) => {
+    const why = replicas === null ? "there is no VRRP" : "there are replicas";
+    if (some.length > 0) report(`interfaces[${i}].shared_addresses`, `must be empty: ${why}`);
+  });
 }
 
 function checkOthers(

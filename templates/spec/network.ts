@@ -18,4 +18,10 @@ export const networkInterface = z.strictObject({
     .array(prefix)
     .describe("the amphora's own addresses; the first of a family is the source of its connections"),
   routes: z.array(route).default([]),
+  shared_addresses: z
+    .array(ipAddress)
+    .default([])
+    .describe(
+      "addresses that come and go with the VIPs: what members behind this interface see of IPVS, whoever has those",
+    ),
 });

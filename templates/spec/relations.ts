@@ -11,6 +11,7 @@ import {
   splitCiphers,
   TRANSPORTS,
 } from "../fields.ts";
+import { isInSubnet } from "../vips.ts";
 import type {
   AmphoraSpec,
   HealthMonitorSpec,
@@ -57,6 +58,14 @@ export function relationProblems(spec: AmphoraSpec): SpecProblem[] {
   const vips = new Map<string, string>();
   spec.vips.forEach((vip, i) => {
     unique(whole, vips, canonical(vip), `vips[${i}]`, "address");
+  });
+  spec.interfaces.forEach(({ addresses, shared_addresses: shared }, i) => {
+    shared.forEach((address, j) => {
+      const path = `interfaces[${i}].shared_addresses[${j}]`;
+      unique(whole, vips, canonical(address), path, "address");
+      if (!addresses.some((prefix) => isInSubnet(address, prefix)))
+        report(path, `${address} is in no subnet of its own`);
+    });
   });
   spec.certificates.forEach(({ id }, i) => {
     unique(whole, whole.ids, id, `certificates[${i}].id`, "id");

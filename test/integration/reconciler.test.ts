@@ -14,7 +14,10 @@ import { declareSubnet, Subnets } from "../../controller/drivers/local/subnets.t
 import { type Amphora, amphora } from "../../controller/model/amphora.ts";
 import { flavor } from "../../controller/model/flavor.ts";
 import { flavorProfile, type Topology } from "../../controller/model/flavor-profile.ts";
+import { listener } from "../../controller/model/listener.ts";
 import { type LoadBalancer, loadBalancer } from "../../controller/model/load-balancer.ts";
+import { member } from "../../controller/model/member.ts";
+import { pool } from "../../controller/model/pool.ts";
 import { Amphorae } from "../../controller/reconcile/amphorae.ts";
 import { Reconciler } from "../../controller/reconcile/reconciler.ts";
 import { Serving } from "../../controller/reconcile/serving.ts";
@@ -25,10 +28,11 @@ import { Settling } from "../../controller/store/settling.ts";
 import type { AmphoraSpecInput } from "../../templates/spec.ts";
 import { until } from "../support/deployment.ts";
 import { SQLITE } from "../support/postgres.ts";
-import { aLoadBalancer, insertAll } from "../support/tree.ts";
+import { aListener, aLoadBalancer, aMember, aPool, insertAll } from "../support/tree.ts";
 
 const BOOT_LIMIT = 50;
 const SUBNET = declareSubnet({ id: randomUUID(), cidr: "10.77.0.0/24", mtu: 1500 });
+const SECOND = declareSubnet({ id: randomUUID(), cidr: "10.78.0.0/24", mtu: 1500 });
 
 t.test("a pair whose second amphora does not come up keeps one instance for it, until one does", async (t) => {
   const { cloud, lb, rows, row } = await reconciling(t, "ACTIVE_STANDBY");
@@ -91,6 +95,34 @@ t.test("an amphora's interfaces go with it, whatever became of the instance", as
   t.strictSame([...cloud.plugged], []);
 });
 
+t.test("a pair has an address that goes with the VIPs where its members are, as long as there are any", async (t) => {
+  const { cloud, lb, row } = await reconciling(t, "ACTIVE_STANDBY");
+  await until("it serves", async () => (await row())?.provisioning_status === "ACTIVE");
+  const { store } = cloud;
+  const change = async (work: () => Promise<unknown>) => {
+    await work();
+    await store.transaction((trx) => raiseRevision(trx, lb.id));
+    cloud.settling.wake();
+    await until("it has settled", async () => (await row())?.provisioning_status === "ACTIVE");
+  };
+  const shared = () => store.db.selectFrom("ports").select("address").where("kind", "=", "shared").execute();
+  const told = () =>
+    [...cloud.specs.values()].map(({ interfaces = [] }) => interfaces.map((each) => each.shared_addresses));
+  const udp = aPool(lb, { protocol: "UDP" });
+  const one = aMember(udp, { address: "10.78.0.9", subnet_id: SECOND.id });
+  await change(async () => {
+    await insertAll(store, pool, udp);
+    await insertAll(store, listener, aListener(lb, { protocol: "UDP", default_pool_id: udp.id }));
+    await insertAll(store, member, one);
+  });
+  const [{ address } = { address: "none" }, ...more] = await shared();
+  t.strictSame(more, []);
+  t.strictSame(told(), Array(2).fill([undefined, [address]]), "both are told of the same one");
+  await change(() => store.db.deleteFrom("members").where("id", "=", one.id).execute());
+  t.strictSame(told(), Array(2).fill([undefined]));
+  t.strictSame(await shared(), []);
+});
+
 /** Stands in for a compute service and its agents, for hosts do not hang when a test wants them to. */
 async function aCloud(t: Test) {
   const store = await SQLITE.open(t);
@@ -103,6 +135,8 @@ async function aCloud(t: Test) {
     /** whether instances that are made never answer */
     hanging: false,
     addresses: new Map<string, string>(),
+    /** what each amphora was told last */
+    specs: new Map<string, AmphoraSpecInput>(),
     dead: new Set<string>(),
     refuse: null as (() => Promise<never>) | null,
     count: 0,
@@ -144,9 +178,11 @@ async function aCloud(t: Test) {
           const host = { cpus: 1, load: [0, 0, 0], memory: { total: 1, available: 1 }, uptime: 1 };
           return { amphora_id: to.amphoraId, revision: 1, versions: {}, capabilities: {}, host };
         },
-        putSpec: async (to: AgentAddress, { revision }: AmphoraSpecInput) => {
+        putSpec: async (to: AgentAddress, spec: AmphoraSpecInput) => {
+          const { revision } = spec;
           reach(to);
           await this.refuse?.();
+          this.specs.set(to.amphoraId, spec);
           return { revision, how: "none" as const, duration_ms: 0 };
         },
         health: async (to: AgentAddress) => {
@@ -166,7 +202,7 @@ async function reconciling(t: Test, topology: Topology, prepare: (cloud: Cloud) 
   prepare(cloud);
   const { store, settling } = cloud;
   const log = pino({ level: "silent" });
-  const subnets = new Subnets([SUBNET], SUBNET.id);
+  const subnets = new Subnets([SUBNET, SECOND], SUBNET.id);
   const runDir = t.testdir();
   const network = new LocalNetwork({ subnets, deployment: "0000", managementNetwork: "127.77.0.0/16", runDir, log });
   const vault = await openVault(store, join(runDir, "secrets.key"));

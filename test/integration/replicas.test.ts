@@ -1,5 +1,6 @@
 /** Several amphorae that serve one VIP at once (ACTIVE_ACTIVE): flows are spread, and stay where they are. */
 import t, { type Test } from "tap";
+import { kill } from "../../controller/process.ts";
 import { eventually } from "../support/agent.ts";
 import { Flow, TellingMember } from "../support/flows.ts";
 import { address, Group, type Placing, VIP, VIP6 } from "../support/group.ts";
@@ -95,7 +96,7 @@ t.test("when another replica dies, its flows are cut, and new ones avoid it", as
   const master = await group.master();
   const dead = (master + 1) % 3;
   await group.agents[dead]?.end("SIGKILL");
-  for (const pid of await group.pids(dead, "haproxy.cfg")) process.kill(pid, "SIGKILL");
+  for (const pid of await group.pids(dead, "haproxy.cfg")) kill(pid, "SIGKILL");
   const others = flows.filter(({ replica }) => replica !== dead);
   t.equal(await alive(others), others.length);
   await eventually("it is known to be dead", async () => {

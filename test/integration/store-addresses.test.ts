@@ -89,6 +89,24 @@ for (const database of databases(t)) {
     t.equal((await ask(one, six.id)).subnet_id, six.id);
   });
 
+  t.test(`${database.name}: an address that goes with the VIPs is one per subnet, beside the VIP`, async (t) => {
+    const store = await database.open(t);
+    const network = addressesOf();
+    const owner = randomUUID();
+    const vip = await reserve(store, network, {}, owner);
+    const ask = (subnet: string) => store.transaction((trx) => network.reserveSharedPort(trx, owner, subnet));
+    const held = () => store.transaction((trx) => network.sharedPorts(trx, owner));
+    const port = await ask(main.id);
+    t.not(port.address, vip.address);
+    t.strictSame(await ask(main.id), port);
+    const six_ = await ask(six.id);
+    t.strictSame(new Set(await held()), new Set([port, six_]), "the VIP is not among them");
+    await store.transaction((trx) => network.releasePort(trx, port.id));
+    t.strictSame(await held(), [six_]);
+    await store.transaction((trx) => network.release(trx, owner));
+    t.strictSame(await held(), [], "they go with the load balancer");
+  });
+
   t.test(`${database.name}: what a VIP asks for decides its subnet`, async (t) => {
     const store = await database.open(t);
     const network = addressesOf();

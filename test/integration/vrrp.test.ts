@@ -5,7 +5,7 @@ import { execa } from "execa";
 import t, { type Test } from "tap";
 import { kill } from "../../controller/process.ts";
 import { eventually } from "../support/agent.ts";
-import { Group, VIP } from "../support/group.ts";
+import { Group, type Placing, SHARED, VIP } from "../support/group.ts";
 import { Member } from "../support/tenant.ts";
 
 /** One try to reach the VIP on a connection of its own. */
@@ -21,8 +21,8 @@ function reach(address = VIP): Promise<boolean> {
   });
 }
 
-async function pair(t: Test): Promise<{ group: Group; master: number; backup: number }> {
-  const group = await Group.make(t, 2);
+async function pair(t: Test, placing?: Placing): Promise<{ group: Group; master: number; backup: number }> {
+  const group = await Group.make(t, 2, placing);
   await Member.start(t, 1);
   await Member.start(t, 2);
   await group.apply(1);
@@ -98,6 +98,29 @@ t.test("a change reaches both, and VRRP is not disturbed by it", async (t) => {
   t.equal(await group.master(), master);
   t.strictSame(await Promise.all([0, 1].map((i) => group.pids(i, "keepalived", "vrrp.conf"))), before);
   await eventually("the new VIP is reached", () => reach("10.77.0.6"));
+});
+
+t.test("an address that goes with the VIPs on another interface comes and goes, and disturbs nothing", async (t) => {
+  const { group, master, backup } = await pair(t, { second: true });
+  const holders = () => group.holders(SHARED, "eth2");
+  t.strictSame(await holders(), [master]);
+  const reached: boolean[] = [];
+  const asking = setInterval(() => void reach().then((ok) => reached.push(ok)), 20);
+  t.teardown(() => clearInterval(asking));
+  const without = (i: number) => {
+    const spec = group.spec(i, 2);
+    return { ...spec, interfaces: spec.interfaces?.map((each) => ({ ...each, shared_addresses: [] })) ?? [] };
+  };
+  await Promise.all(group.agents.map((agent, i) => agent.apply(without(i))));
+  t.strictSame(await holders(), []);
+  await group.apply(3);
+  await eventually("it is there again", async () => (await holders()).join() === `${master}`);
+  clearInterval(asking);
+  t.ok(reached.length > 5, `${reached.length}`);
+  t.notOk(reached.includes(false), "the VIP was there all the time");
+  t.strictSame(await group.holders(), [master]);
+  await group.cable(master, "down");
+  await eventually("it has moved with the VIP", async () => (await holders()).includes(backup));
 });
 
 t.test("one that was away does not hold the VIPs before it was brought up to date", async (t) => {

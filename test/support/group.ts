@@ -10,6 +10,8 @@ export const VIP6 = "fd77::5";
 const BRIDGE = "group0";
 const SECOND = "group1";
 const OWN = ["10.77.0.1/24", "fd77::1/64", ...[21, 22, 23].flatMap((n) => [`10.77.0.${n}/24`, `fd77::${n}/64`])];
+/** What goes with the VIPs of a pair on the second subnet. */
+export const SHARED = "10.78.0.5";
 const SECOND_OWN = ["10.78.0.1/24", "10.78.0.31/24"];
 const ADVERT_INTERVAL = 200;
 
@@ -63,6 +65,7 @@ export function groupSpec(
   standby = false,
 ): AmphoraSpecInput {
   const own = (i: number) => (family === 4 ? address(i) : address6(i));
+  const shared = replicas === undefined ? [SHARED] : [];
   const others = ids.flatMap((id, i) => (i === index ? [] : [{ amphora_id: id, address: own(i) }]));
   return specInput({
     amphora_id: ids[index] ?? "",
@@ -84,7 +87,9 @@ export function groupSpec(
         addresses: [`${address(index)}/24`, `${address6(index)}/64`],
         routes: [{ destination: "0.0.0.0/0", via: "10.77.0.1" }],
       },
-      ...(second ? [{ name: "eth2", mac: secondMac(index), addresses: [`10.78.0.${index + 10}/24`] }] : []),
+      ...(second
+        ? [{ name: "eth2", mac: secondMac(index), addresses: [`10.78.0.${index + 10}/24`], shared_addresses: shared }]
+        : []),
     ],
     vips: family === 4 ? [VIP, VIP6] : [VIP6, VIP],
     ...changes,
@@ -103,7 +108,7 @@ export class Group {
   static async make(t: Scope, count: number, placing: Placing = {}): Promise<Group> {
     const agents: TestAgent[] = [];
     for (let i = 0; i < count; i++) agents.push(await startAgent(t, { catch_up_limit_ms: 4000 }));
-    await plugGroup(t, count);
+    await plugGroup(t, count, placing.second);
     return new Group(agents, placing);
   }
 
@@ -136,14 +141,14 @@ export class Group {
     return report?.vrrp?.state;
   }
 
-  /** Which of them have the VIP on the tenant's interface. */
-  async holders(): Promise<number[]> {
+  /** Which of them have the VIP on the tenant's interface, or another address on another one. */
+  async holders(held = VIP, device = "eth1"): Promise<number[]> {
     const found: number[] = [];
     for (const [i, { namespace }] of this.agents.entries()) {
-      const { stdout } = await execa("ip", ["-n", namespace, "-o", "address", "show", "dev", "eth1"], {
+      const { stdout } = await execa("ip", ["-n", namespace, "-o", "address", "show", "dev", device], {
         reject: false,
       });
-      if (stdout.includes(`${VIP}/32`)) found.push(i);
+      if (stdout.includes(`${held}/32`)) found.push(i);
     }
     return found;
   }

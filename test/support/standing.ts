@@ -22,6 +22,7 @@ export function alone(amphora: Amphora, { port = PORT, tls = NO_TLS } = {}): Sta
     amphora,
     ports: [port],
     group: [{ amphora, port }],
+    shared: [],
     standby: false,
     topology: "SINGLE",
     tls,

@@ -1,6 +1,7 @@
 /** What an amphora is told is what the store says: every attribute that a spec has, under its name. */
+import { randomUUID } from "node:crypto";
 import t from "tap";
-import { specOf, VIP_INTERFACE } from "../../controller/amphorae/spec.ts";
+import { sharedSubnetsOf, specOf, VIP_INTERFACE } from "../../controller/amphorae/spec.ts";
 import type { Tree } from "../../controller/store/tree.ts";
 import { parseSpec } from "../../templates/spec.ts";
 import { alone, PORT } from "../support/standing.ts";
@@ -26,6 +27,7 @@ t.test("a load balancer without parts is its address, its place and its revision
         mtu: 1400,
         addresses: ["10.77.0.7/24"],
         routes: [{ destination: "0.0.0.0/0", via: "10.77.0.1" }],
+        shared_addresses: [],
       },
     ],
     vips: ["10.77.0.5"],
@@ -128,4 +130,36 @@ t.test("an interface keeps its name when those of other subnets come and go", as
   };
   t.match(names(a, b), names(b));
   t.match(names(a, b), names(a));
+});
+
+t.test("an address that goes with the VIPs is on the interface of its subnet", async (t) => {
+  const loadBalancer = aLoadBalancer();
+  const amphora = anAmphora(loadBalancer, { role: "MASTER", vrrp_id: 1, vrrp_priority: 100 });
+  const second = { ...PORT, subnet_id: randomUUID(), address: "10.78.0.7", mac: "fa:00:00:00:00:0a" };
+  const shared = [{ ...second, address: "10.78.0.5" }];
+  const standing = { ...alone(amphora), ports: [PORT, second], shared, topology: "ACTIVE_STANDBY" as const };
+  const { interfaces } = specOf({ loadBalancer, listeners: [], pools: [] }, standing);
+  t.match(interfaces, [{ addresses: ["10.77.0.7/24"] }, { shared_addresses: ["10.78.0.5"] }]);
+  t.notOk("shared_addresses" in (interfaces?.[0] ?? {}), "agents that know of none are told of none");
+  const leaving = { ...standing, amphora: anAmphora(loadBalancer) };
+  const { interfaces: own } = parseSpec(specOf({ loadBalancer, listeners: [], pools: [] }, leaving));
+  t.match(own, [{ shared_addresses: [] }, { shared_addresses: [] }], "one that makes room for a pair is alone");
+});
+
+t.test("addresses go with the VIPs where members of IPVS listeners are and no VIP is", async (t) => {
+  const [vips, further, members, others] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+  const loadBalancer = aLoadBalancer({ vip_subnet_id: vips, additional_vips: [{ subnet_id: further }] });
+  const subnetsOf = (listening: "UDP" | "HTTP") => {
+    const [ipvs, http] = [aPool(loadBalancer, { protocol: "UDP" }), aPool(loadBalancer)];
+    const listener = aListener(loadBalancer, { protocol: listening });
+    const on = (pool: typeof ipvs, ...subnets: (string | undefined)[]) => ({
+      pool,
+      members: subnets.map((subnet_id) => aMember(pool, { subnet_id: subnet_id ?? null })),
+      healthMonitor: null,
+    });
+    const pools = [on(ipvs, members, vips, further, undefined, members), on(http, others)];
+    return sharedSubnetsOf({ loadBalancer, listeners: [{ listener, policies: [] }], pools });
+  };
+  t.strictSame(subnetsOf("UDP"), [members]);
+  t.strictSame(subnetsOf("HTTP"), []);
 });

@@ -133,6 +133,21 @@ t.test("a VIP is on the interface with an address of its subnet, or else on the 
   ]);
 });
 
+t.test("what goes with the VIPs of a pair is keepalived's, and goes with VRRP", async (t) => {
+  const vrrp = { id: 1, priority: 100, advert_interval_ms: 200, peers: [] };
+  const eth2 = { name: "eth2", mac: "fa:16:3e:00:00:02", addresses: ["10.78.0.10/24"] };
+  const held = link("eth2", [
+    ["10.78.0.10", 24],
+    ["10.78.0.5", 32],
+  ]);
+  const pair = { role: "MASTER" as const, vrrp, vips: ["10.77.0.5"] };
+  const shared = spec({ ...pair, interfaces: [ETH1, { ...eth2, shared_addresses: ["10.78.0.5"] }] });
+  t.strictSame(networkPlan([UP, held], [DEFAULT], shared), []);
+  t.strictSame(networkPlan([UP, link("eth2", [["10.78.0.10", 24]])], [DEFAULT], shared), []);
+  const gone = ["address del 10.78.0.5/32 dev eth2"];
+  t.strictSame(networkPlan([UP, held], [DEFAULT], spec({ ...pair, interfaces: [ETH1, eth2] })), gone);
+});
+
 function wanted(changes: Partial<typeof ETH1>): AmphoraSpec {
   return spec({ interfaces: [{ ...ETH1, ...changes }], vips: ["10.77.0.5"] });
 }

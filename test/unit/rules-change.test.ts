@@ -77,6 +77,32 @@ t.test("members behind the VIP's interface see the VIP, others the address of th
   t.match(flat({ interfaces: [] }), "{ 10.77.0.21 . 8080, 10.77.0.22 . 8080 } masquerade", "no subnet is known");
 });
 
+t.test("members of a pair see what goes with the VIPs, where no VIP is", async (t) => {
+  const vrrp = { id: 1, priority: 100, advert_interval_ms: 200, peers: [] };
+  const [eth1] = forwardSpec().interfaces;
+  if (eth1 === undefined) throw new Error("there is no interface");
+  const rules = (shared_addresses: string[]) => {
+    const eth2 = {
+      name: "eth2",
+      mac: "fa:16:3e:00:00:02",
+      addresses: ["10.78.0.10/24", "fd78::10/64"],
+      shared_addresses,
+    };
+    const members = ["10.77.0.21", "10.78.0.21", "fd78::23"].map((address, i) => member(i + 1, { address }));
+    return flat({ role: "MASTER", vrrp, interfaces: [eth1, eth2], members });
+  };
+  const four = rules(["10.78.0.5"]);
+  t.match(four, "ip daddr . th dport { 10.77.0.21 . 8080 } snat ip to 10.77.0.5");
+  t.match(four, "ip daddr . th dport { 10.78.0.21 . 8080 } snat ip to 10.78.0.5");
+  t.match(four, "ip6 daddr . th dport { fd78::23 . 8080 } masquerade", "none of its family");
+  t.match(
+    four,
+    "ip daddr 10.78.0.5 meta l4proto tcp ip saddr . th sport { 10.78.0.21 . 8080 } ct state { new, invalid } drop",
+  );
+  t.match(rules(["10.78.0.5", "fd78::5"]), "ip6 daddr . th dport { fd78::23 . 8080 } snat ip6 to fd78::5");
+  t.notMatch(rules([]), "10.78.0.5");
+});
+
 t.test("who may connect: networks without host bits or overlaps, each family by itself", async (t) => {
   const allowed = (...allowed_cidrs: string[]) => flat({ listener: { allowed_cidrs } });
   t.match(allowed("192.0.2.77/24", "192.0.2.0/25"), "ip saddr != { 192.0.2.0/24 } reject with tcp reset");

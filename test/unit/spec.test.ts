@@ -239,6 +239,18 @@ const FAULTS: Record<string, [document: unknown, path: string]> = {
     "vrrp.peers[1].address",
   ],
   "itself among its peers": [withVrrp({ peers: [{ ...PEER, amphora_id: idOf("amphora") }] }), "vrrp.peers"],
+  "an address that goes with the VIPs of one that is alone": [
+    specBut({ interfaces: sharing("10.77.0.6") }),
+    "interfaces[0].shared_addresses",
+  ],
+  "an address that goes with the VIPs, of no subnet of its interface": [
+    withVrrp({}, { interfaces: sharing("10.78.0.6") }),
+    "interfaces[0].shared_addresses[0]",
+  ],
+  "an address that goes with the VIPs, and is one": [
+    withVrrp({}, { interfaces: sharing("10.77.0.5") }),
+    "interfaces[0].shared_addresses[0]",
+  ],
   "VRRP without an address beside the VIP": [
     withVrrp({}, { interfaces: [{ name: "eth1", mac: "fa:16:3e:00:00:01", addresses: ["fd77::10/64"] }] }),
     "interfaces",
@@ -314,6 +326,10 @@ function withVrrp(changes: object, others: object = {}): object {
   const vrrp = { id: 1, priority: 100, advert_interval_ms: 200, peers: [PEER], ...changes };
   const interfaces = [{ name: "eth1", mac: "fa:16:3e:00:00:01", addresses: ["10.77.0.10/24"] }];
   return specBut({ role: "BACKUP", interfaces, vrrp, ...others });
+}
+
+function sharing(address: string): object[] {
+  return [{ name: "eth1", mac: "fa:16:3e:00:00:01", addresses: ["10.77.0.10/24"], shared_addresses: [address] }];
 }
 
 function withListener(changes: object): object {

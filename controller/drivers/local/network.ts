@@ -49,19 +49,32 @@ export class LocalNetwork implements NetworkDriver {
     return asPort(subnet, await takeAddress(trx, subnet, "vip", loadBalancerId, request.vip_address));
   }
 
-  async reserveAmphoraPort(trx: Trx, amphoraId: string, subnetId: string): Promise<Port> {
-    const subnet = this.#require(subnetId);
-    const known = await trx
-      .selectFrom("ports")
-      .selectAll()
-      .where("owner_id", "=", amphoraId)
-      .where("subnet_id", "=", subnetId)
-      .executeTakeFirst();
-    return asPort(subnet, known ?? (await takeAddress(trx, subnet, "amphora", amphoraId)));
+  reserveAmphoraPort(trx: Trx, amphoraId: string, subnetId: string): Promise<Port> {
+    return this.#reserve(trx, "amphora", amphoraId, subnetId);
   }
 
-  async amphoraPorts(trx: Trx, amphoraId: string): Promise<Port[]> {
-    const rows = await trx.selectFrom("ports").selectAll().where("owner_id", "=", amphoraId).execute();
+  amphoraPorts(trx: Trx, amphoraId: string): Promise<Port[]> {
+    return this.#ports(trx, "amphora", amphoraId);
+  }
+
+  reserveSharedPort(trx: Trx, loadBalancerId: string, subnetId: string): Promise<Port> {
+    return this.#reserve(trx, "shared", loadBalancerId, subnetId);
+  }
+
+  sharedPorts(trx: Trx, loadBalancerId: string): Promise<Port[]> {
+    return this.#ports(trx, "shared", loadBalancerId);
+  }
+
+  async #reserve(trx: Trx, kind: PortRow["kind"], ownerId: string, subnetId: string): Promise<Port> {
+    const subnet = this.#require(subnetId);
+    const held = await this.#ports(trx, kind, ownerId);
+    const known = held.find(({ subnet_id }) => subnet_id === subnetId);
+    return known ?? asPort(subnet, await takeAddress(trx, subnet, kind, ownerId));
+  }
+
+  async #ports(trx: Trx, kind: PortRow["kind"], ownerId: string): Promise<Port[]> {
+    const all = trx.selectFrom("ports").selectAll();
+    const rows = await all.where("owner_id", "=", ownerId).where("kind", "=", kind).execute();
     // what is on a subnet that settings no longer declare must not keep an amphora from being removed
     return rows.flatMap((row) => {
       const subnet = this.#options.subnets.find(row.subnet_id);
@@ -109,7 +122,7 @@ export class LocalNetwork implements NetworkDriver {
     await this.#forwardUplinks();
   }
 
-  /** Whether `start` found no bridge of another controller of this deployment, and had to make one. */
+  /** Whether `start` found a bridge missing, and made it: no other controller of this deployment has done so. */
   get made(): boolean {
     return this.#made;
   }

@@ -24,6 +24,14 @@ export class NoopNetwork implements NetworkDriver {
     return [];
   }
 
+  async reserveSharedPort(_trx: unknown, _loadBalancerId: string, subnetId: string): Promise<Port> {
+    return madeUp(randomUUID(), randomUUID(), subnetId, "");
+  }
+
+  async sharedPorts(): Promise<Port[]> {
+    return [];
+  }
+
   async releasePort(): Promise<void> {}
 
   async hasSubnet(): Promise<boolean> {
