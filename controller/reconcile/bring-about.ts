@@ -80,8 +80,9 @@ export async function bringAbout(steps: Steps, present: Wanted, progress: Progre
   const byVrrp = [...placed, ...leaving].every(({ row }) => row.vrrp_id !== null);
   // no hung amphora may hold up the one that replaces it
   const listening = await serving.listening(leaving);
+  const unheard = listening.length < leaving.length;
   const served = byVrrp
-    ? await serve(steps, situation, booted.done, listening)
+    ? await serve(steps, situation, booted.done, listening, unheard)
     : await serveAll(steps, situation, booted.done, leaving.length > 0);
   const failures = [...booted.failures, ...served.failures];
   const decisive = failures.find(({ error }) => DECISIVE.some((each) => error instanceof each));
@@ -126,7 +127,8 @@ export async function bringAbout(steps: Steps, present: Wanted, progress: Progre
   await serving.tellLeaving(after, listening, true);
   const alone = { ...after, group: placed };
   if (!byVrrp) for (const each of served.done) await serving.serve(alone, each);
-  if (voters.length > 0) await serving.awaitMaster(voters, lease.signal);
+  // one that has not been told has the VIPs until it is removed
+  if (voters.length > 0 && !unheard) await serving.awaitMaster(voters, lease.signal);
   await removeAll(amphorae, plan.retire, lease);
   for (const each of served.done) await serving.serve(alone, each);
   await amphorae.release(unneeded);
@@ -138,23 +140,29 @@ function hasServed({ status }: Amphora): boolean {
   return status === "ALLOCATED";
 }
 
-/** Those that serve hear of those that come before those hear of them: or one would take the VIPs, unaware of the others. */
+/**
+ * Those that serve hear of those that come before those hear of them: or one would take the VIPs, unaware of the others.
+ * @param unheard whether one that is to go can't be told: to those that come it says nothing, and they would have the VIPs
+ * beside it. Where another one is ready to take them, they wait until it is gone.
+ */
 async function serve(
   steps: Steps,
   situation: Situation,
   booted: readonly Placed[],
   leaving: readonly Placed[],
+  unheard: boolean,
 ): Promise<Outcome<Placed>> {
   const [old, fresh] = [booted.filter(({ row }) => hasServed(row)), booted.filter(({ row }) => !hasServed(row))];
   const [first] = await Promise.all([
     serveAll(steps, situation, old, false),
     steps.serving.tellLeaving(situation, leaving, false),
   ]);
-  const second = await serveAll(steps, situation, fresh, false);
+  const waits = unheard && (await steps.serving.hasCandidate(first.done.map(({ row }) => row)));
+  const second = await serveAll(steps, situation, fresh, waits);
   return { done: [...first.done, ...second.done], failures: [...first.failures, ...second.failures] };
 }
 
-/** @param occupied whether others have the VIPs still: no two may answer for them where no VRRP decides */
+/** @param occupied whether others have the VIPs still, and VRRP does not decide: no two may answer for them */
 function serveAll(
   { serving }: Steps,
   situation: Situation,

@@ -49,6 +49,7 @@ export interface Situation {
 }
 
 const POLL = 50;
+const CANDIDATES: readonly VrrpState[] = ["BACKUP", "MASTER"];
 /** HAProxy is asked once a second, and a master that is lost is missed for three adverts (ms). */
 const ELECTION_LIMIT = 10_000;
 
@@ -110,8 +111,13 @@ export class Serving {
    * @throws {Error} none of them comes to that
    */
   async awaitCandidate(rows: readonly Amphora[], signal: AbortSignal): Promise<void> {
-    if (await this.#await(rows, ["BACKUP", "MASTER"], signal)) return;
+    if (await this.#await(rows, CANDIDATES, signal)) return;
     throw new Error("none of the new amphorae is fit to hold the VIPs: those that are to go stay for now");
+  }
+
+  /** Whether one of these could hold the VIPs now, or holds them. */
+  async hasCandidate(rows: readonly Amphora[]): Promise<boolean> {
+    return (await this.#states(rows)).some((state) => CANDIDATES.includes(state));
   }
 
   /** Waits until one of these holds the VIPs, but not for ever. */
@@ -123,12 +129,16 @@ export class Serving {
   async #await(rows: readonly Amphora[], wanted: readonly VrrpState[], signal: AbortSignal): Promise<boolean> {
     const deadline = Date.now() + ELECTION_LIMIT;
     while (Date.now() < deadline) {
-      const reports = await Promise.allSettled(rows.map((row) => this.#options.client.health(addressOf(row))));
-      const states = reports.flatMap((each) => (each.status === "fulfilled" ? (each.value.vrrp?.state ?? []) : []));
-      if (states.some((state) => wanted.includes(state))) return true;
+      if ((await this.#states(rows)).some((state) => wanted.includes(state))) return true;
       await sleep(POLL, undefined, { signal });
     }
     return false;
+  }
+
+  /** Of those that answer. */
+  async #states(rows: readonly Amphora[]): Promise<VrrpState[]> {
+    const reports = await Promise.allSettled(rows.map((row) => this.#options.client.health(addressOf(row))));
+    return reports.flatMap((each) => (each.status === "fulfilled" ? (each.value.vrrp?.state ?? []) : []));
   }
 }
 
