@@ -63,6 +63,8 @@ class Pool implements PostgresPool {
     });
     // a connection that nobody used was lost: whoever needs one next gets another, or the error
     this.#pool.on("error", () => undefined);
+    // one that was given up may still hear that its server ends
+    this.#pool.on("connect", (client) => void client.on("error", () => undefined));
   }
 
   async connect(): Promise<PostgresPoolClient> {
