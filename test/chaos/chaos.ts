@@ -51,6 +51,10 @@ const CONTROLLERS = 3;
 const CALM_LIMIT = 120_000;
 /** A data plane that died is back, or its peer has taken over (ms). */
 const GAP = 5000;
+/** An amphora whose agent hangs is replaced within this (ms), or not at all: silence is confirmed, and another must boot. */
+const REPLACED = 30_000;
+/** What a connection says that the next amphora knows nothing of. */
+const CUT = /ECONNRESET|socket hang up/;
 
 export async function chaos(scope: Scope, options: ChaosOptions): Promise<Result> {
   const { seed, seconds, say, troublePause, changePause } = options;
@@ -180,7 +184,7 @@ async function must(asking: Asking, method: "POST", path: string, body: unknown,
   return made;
 }
 
-/** Failures that no dead data plane of that load balancer explains. */
+/** Failures that neither a dead data plane of that load balancer explains, nor one that was replaced. */
 async function unexplainedOf(
   failures: readonly Failure[],
   befallen: readonly Trouble[],
@@ -188,12 +192,13 @@ async function unexplainedOf(
 ): Promise<Failure[]> {
   const body = await asking.look("/v2.0/octavia/amphorae");
   const owners = new Map((body.amphorae as unknown as Json[]).map(({ id, loadbalancer_id }) => [id, loadbalancer_id]));
-  const deaths = befallen.filter(({ amphora }) => amphora !== null);
-  return failures.filter(({ id, from, to }) =>
-    deaths.every(({ at, amphora }) => {
-      // one that has been replaced since may have been anybody's
-      const owner = owners.get(amphora ?? "") ?? id;
-      return owner !== id || to < at || from > at + GAP;
+  // one that has been replaced since may have been anybody's
+  const ownerOf = (amphora: string, otherwise: string) => owners.get(amphora) ?? otherwise;
+  return failures.filter(({ id, from, to, why }) =>
+    befallen.every(({ at, amphora, hung = null }) => {
+      const died = amphora !== null && ownerOf(amphora, id) === id && from <= at + GAP;
+      const replaced = hung !== null && CUT.test(why) && ownerOf(hung, id) === id && from <= at + REPLACED;
+      return to < at || !(died || replaced);
     }),
   );
 }

@@ -19,6 +19,8 @@ export interface Trouble {
   readonly what: string;
   /** the amphora whose data plane died */
   readonly amphora: string | null;
+  /** one whose agent hung: it may be replaced, and what goes through it then is cut */
+  readonly hung?: string | null;
 }
 
 type Kind = (victims: Victims, random: Random) => Promise<Omit<Trouble, "at">>;
@@ -70,7 +72,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
       kill(victim.pid, "SIGSTOP");
       setTimeout(() => kill(victim.pid, "SIGCONT"), time);
     }
-    return told(`agent of ${victim?.id} stopped for ${time} ms`);
+    return { ...told(`agent of ${victim?.id} stopped for ${time} ms`), hung: victim?.id ?? null };
   },
   async "a data plane dies"({ computeDir }, random) {
     const victim = await anAgent(computeDir, random);
