@@ -24,6 +24,9 @@ export function idOf(kind: keyof typeof KINDS, number = 1): string {
 }
 
 /** Listener `number` on port 80, 81, …, with pool 1 behind it. */
+/** Another amphora of the load balancer. */
+export const PEER = { amphora_id: idOf("amphora", 2), address: "10.77.0.9" };
+
 export function listener(number: number, changes: Partial<ListenerInput> = {}): ListenerInput {
   return {
     id: idOf("listener", number),

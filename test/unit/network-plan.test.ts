@@ -2,7 +2,7 @@
 import t from "tap";
 import { type Link, networkPlan, type Route } from "../../agent/dataplane/namespace.ts";
 import type { AmphoraSpec } from "../../templates/spec.ts";
-import { spec } from "../support/specs.ts";
+import { PEER, spec } from "../support/specs.ts";
 
 const ETH1 = {
   name: "eth1",
@@ -134,7 +134,7 @@ t.test("a VIP is on the interface with an address of its subnet, or else on the 
 });
 
 t.test("what goes with the VIPs of a pair is keepalived's, and goes with VRRP", async (t) => {
-  const vrrp = { id: 1, priority: 100, advert_interval_ms: 200, peers: [] };
+  const vrrp = { id: 1, priority: 100, advert_interval_ms: 200, peers: [PEER] };
   const eth2 = { name: "eth2", mac: "fa:16:3e:00:00:02", addresses: ["10.78.0.10/24"] };
   const held = link("eth2", [
     ["10.78.0.10", 24],

@@ -3,7 +3,7 @@ import t from "tap";
 import { rulesetChange, tablesOf } from "../../agent/dataplane/nftables.ts";
 import { renderNftables } from "../../templates/nftables.ts";
 import { forwardSpec } from "../support/ipvs.ts";
-import { idOf, member } from "../support/specs.ts";
+import { idOf, member, PEER } from "../support/specs.ts";
 
 const MAIN = "amphora";
 const LIMIT = `amphora-limit-${idOf("listener")}`;
@@ -78,7 +78,7 @@ t.test("members behind the VIP's interface see the VIP, others the address of th
 });
 
 t.test("members of a pair see what goes with the VIPs, where no VIP is", async (t) => {
-  const vrrp = { id: 1, priority: 100, advert_interval_ms: 200, peers: [] };
+  const vrrp = { id: 1, priority: 100, advert_interval_ms: 200, peers: [PEER] };
   const [eth1] = forwardSpec().interfaces;
   if (eth1 === undefined) throw new Error("there is no interface");
   const rules = (shared_addresses: string[]) => {

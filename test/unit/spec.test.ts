@@ -1,7 +1,7 @@
 /** A spec is checked whole: defaults are filled in, and each fault is named by its path and by nothing else. */
 import t from "tap";
 import { parseSpec, SpecError, type SpecProblem } from "../../templates/spec.ts";
-import { idOf, listener, member, monitor, pool, spec, specInput } from "../support/specs.ts";
+import { idOf, listener, member, monitor, PEER, pool, spec, specInput } from "../support/specs.ts";
 
 t.test("what may be left out has its default", async (t) => {
   const bare = parseSpec({
@@ -68,7 +68,6 @@ t.test("what is no object is refused as a whole", async (t) => {
 const CERTIFICATE = { id: idOf("certificate"), certificate: pem("CERTIFICATE"), private_key: pem("PRIVATE KEY") };
 
 /** One fault each: the document and the path that must be named. */
-const PEER = { amphora_id: idOf("amphora", 2), address: "10.77.0.9" };
 const SELF = { ...aReplica(1), amphora_id: idOf("amphora"), address: "10.77.0.10" };
 const FAULTS: Record<string, [document: unknown, path: string]> = {
   "an unknown field": [specBut({ vip: "10.77.0.5" }), ""],
