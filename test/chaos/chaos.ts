@@ -51,8 +51,8 @@ const CONTROLLERS = 3;
 const CALM_LIMIT = 120_000;
 /** A data plane that died is back, or its peer has taken over (ms). */
 const GAP = 5000;
-/** An amphora whose agent hangs is replaced within this (ms), or not at all: silence is confirmed, and another must boot. */
-const REPLACED = 30_000;
+/** An amphora whose agent hangs, or that a tenant wants replaced, is so within this (ms): others must boot first. */
+const REPLACED = 60_000;
 /** What a connection says that the next amphora knows nothing of. */
 const CUT = /ECONNRESET|socket hang up/;
 
@@ -87,7 +87,7 @@ export async function chaos(scope: Scope, options: ChaosOptions): Promise<Result
   say(wrong.length === 0 ? `all is well ${took(healed)} after the last of them` : wrong.join("\n"));
   calm.abort();
   const { failures, asked } = await visits;
-  const unexplained = await unexplainedOf(failures, befallen, asking);
+  const unexplained = await unexplainedOf(failures, befallen, ledger, asking);
   say(`visitors: ${asked} asked, ${failures.length} failed, ${unexplained.length} of these without a reason`);
   if (wrong.length > 0) for (const each of victims.controllers) say(await each.lastLines(40));
   for (const each of victims.controllers) await each.stop();
@@ -164,6 +164,7 @@ async function populate(asking: Asking, options: ChaosOptions, addresses: readon
       ids: new Map([[address, String(only?.id)]]),
       listeners: new Map(),
       listenerIds: new Map(),
+      failovers: [],
     });
   }
   for (const { vip } of ledger) await until(`${vip} serves`, async () => (await ask(vip)) === null, 120_000);
@@ -188,13 +189,18 @@ async function must(asking: Asking, method: "POST", path: string, body: unknown,
 async function unexplainedOf(
   failures: readonly Failure[],
   befallen: readonly Trouble[],
+  ledger: readonly Known[],
   asking: Asking,
 ): Promise<Failure[]> {
   const body = await asking.look("/v2.0/octavia/amphorae");
   const owners = new Map((body.amphorae as unknown as Json[]).map(({ id, loadbalancer_id }) => [id, loadbalancer_id]));
   // one that has been replaced since may have been anybody's
   const ownerOf = (amphora: string, otherwise: string) => owners.get(amphora) ?? otherwise;
-  return failures.filter(({ id, from, to, why }) =>
+  const failedOver = ({ id, from, to, why }: Failure) =>
+    CUT.test(why) &&
+    ledger.some((each) => each.id === id && each.failovers.some((at) => at <= to && from <= at + REPLACED));
+  const unasked = failures.filter((each) => !failedOver(each));
+  return unasked.filter(({ id, from, to, why }) =>
     befallen.every(({ at, amphora, hung = null }) => {
       const died = amphora !== null && ownerOf(amphora, id) === id && from <= at + GAP;
       const replaced = hung !== null && CUT.test(why) && ownerOf(hung, id) === id && from <= at + REPLACED;

@@ -22,6 +22,8 @@ export interface Known {
   /** ports of the TCP listeners beside the first one: whether there is one */
   readonly listeners: Map<number, boolean | Unsure<boolean>>;
   readonly listenerIds: Map<number, string>;
+  /** when it was asked for (ms since 1970) */
+  readonly failovers: number[];
 }
 
 /** Whether what is there is what the ledger says. */

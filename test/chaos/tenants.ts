@@ -38,7 +38,12 @@ async function change(options: TenantsOptions, known: Known): Promise<void> {
   if (what <= 4) await rename(options, known);
   else if (what <= 13) await changeMember(options, known);
   else if (what <= 18) await changeListener(options, known);
-  else await options.asking.change("PUT", `/loadbalancers/${known.id}/failover`);
+  else await failover(options, known);
+}
+
+async function failover({ asking }: TenantsOptions, known: Known): Promise<void> {
+  known.failovers.push(Date.now());
+  await asking.change("PUT", `/loadbalancers/${known.id}/failover`);
 }
 
 async function rename({ asking, random }: TenantsOptions, known: Known): Promise<void> {
