@@ -18,19 +18,20 @@ export interface AuthorityRow {
   since: number;
 }
 
-/** The id of the first one: of two controllers that begin at the same time only one makes it. */
+/** The id of the first one: of controllers that begin at the same time only one makes it. */
 const FIRST_AUTHORITY = "00000000-0000-0000-0000-000000000001";
 
 export function listAuthorities(db: Store["db"] | Trx): Promise<AuthorityRow[]> {
   return db.selectFrom("authorities").selectAll().orderBy("id").execute();
 }
 
-/** Writes the first one down, unless there is one. */
+/** Writes the first one down, unless there is one, or another controller is about to. */
 export async function keepFirst(store: Store, row: Pick<AuthorityRow, "certificate" | "key">): Promise<void> {
   await store.db
     .insertInto("authorities")
     .values({ ...row, id: FIRST_AUTHORITY, state: "signing", since: Date.now() })
-    .onConflict((conflict) => conflict.column("id").doNothing())
+    // of id and of state: PostgreSQL may meet either one first
+    .onConflict((conflict) => conflict.doNothing())
     .execute();
 }
 

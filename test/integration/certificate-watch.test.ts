@@ -13,7 +13,7 @@ import { type Amphora, amphora } from "../../controller/model/amphora.ts";
 import { loadBalancer } from "../../controller/model/load-balancer.ts";
 import { CertificateWatch } from "../../controller/reconcile/certificates.ts";
 import { KEY_BYTES, Vault } from "../../controller/secrets/vault.ts";
-import { listAuthorities, promoteNext } from "../../controller/store/authorities.ts";
+import { keepFirst, listAuthorities, promoteNext } from "../../controller/store/authorities.ts";
 import { claimCertificate, dueCertificates, endClaim } from "../../controller/store/certificates.ts";
 import { findRow, timestamp, updateRow } from "../../controller/store/rows.ts";
 import { startAgent } from "../support/agent.ts";
@@ -27,10 +27,14 @@ const DAYS = 30;
 const SHORT = 2 / (24 * 3600);
 
 for (const database of databases(t)) {
-  t.test(`${database.name}: two controllers that begin at once have one authority`, async (t) => {
-    const { store, vault } = await scene(t, database, false);
-    const both = await Promise.all([Authorities.open(store, vault), Authorities.open(store, vault)]);
-    t.equal(new Set(both.map(({ trusted }) => trusted)).size, 1);
+  t.test(`${database.name}: controllers that begin at once have one authority`, async (t) => {
+    const store = await database.open(t);
+    for (let round = 0; round < 50; round++) {
+      await store.db.deleteFrom("authorities").execute();
+      const all = ["a", "b", "c", "d", "e", "f", "g", "h"];
+      await Promise.all(all.map((certificate) => keepFirst(store, { certificate, key: "sealed" })));
+      t.equal((await listAuthorities(store.db)).length, 1);
+    }
   });
 
   t.test(`${database.name}: of several that replace the authority at once, one does`, async (t) => {
@@ -223,7 +227,7 @@ t.test("nothing is sent to what only looks like an expired amphora", async (t) =
 });
 
 /** A store, an agent that believes its authority, and controllers as many as wanted. @param withAgent whether there is one */
-async function scene(t: Test, database: TestDatabase, withAgent = true) {
+async function scene(t: Test, database: TestDatabase) {
   const store = await database.open(t);
   const vault = new Vault(randomBytes(KEY_BYTES));
   const agent = await startAgent(t);
@@ -231,10 +235,8 @@ async function scene(t: Test, database: TestDatabase, withAgent = true) {
   const its = { ...anAmphora(lb, { lb_network_ip: agent.address }), id: agent.id };
   await insertAll(store, loadBalancer, lb);
   await insertAll(store, amphora, its);
-  if (withAgent) {
-    const { bundle } = await (await Authorities.open(store, vault)).issueAmphora(agent.id, DAYS);
-    await agent.call("PUT", "/v1/certificate", bundle);
-  }
+  const { bundle } = await (await Authorities.open(store, vault)).issueAmphora(agent.id, DAYS);
+  await agent.call("PUT", "/v1/certificate", bundle);
   const put: string[] = [];
   const controller = async () => {
     const authorities = await Authorities.open(store, vault);
