@@ -2,6 +2,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import pino from "pino";
 import t, { type Test } from "tap";
 import { encodeHeartbeat, HEARTBEAT_MAX_BYTES, type Heartbeat } from "../../agent/protocol.ts";
@@ -165,6 +166,12 @@ t.test("when more come than can be read, those heard just before go first, and n
     return many.every((id) => known.has(id));
   });
   t.ok(receiver.shed > 0, `${receiver.shed} were passed over`);
+  const arrived = async () => (await receiver.arrivals()).read;
+  await until("nothing waits", async () => {
+    const before = await arrived();
+    await sleep(200);
+    return (await arrived()) === before;
+  });
   const shed = receiver.shed;
   await send(encodeHeartbeat(aHeartbeat({ sequence: 100_000n }), KEY));
   t.equal(receiver.shed, shed, "and all are heard again when nothing waits");

@@ -3,7 +3,8 @@ import { createSocket, type Socket as Datagrams } from "node:dgram";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Scope } from "./scope.ts";
 
-const LIMIT = 5000;
+/** A connection, or an answer, takes no longer (ms), also on a busy host. */
+const LIMIT = 20_000;
 
 /** Who answered, and from where the question seemed to come. */
 export interface Seen {
