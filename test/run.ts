@@ -18,8 +18,8 @@ const ROOT = join(import.meta.dirname, "..");
 const TAP = join(ROOT, "node_modules/.bin/tap");
 /** A file that takes longer hangs (seconds). */
 const FILE_LIMIT = 600;
-/** Images boot in a minute under emulation, and in several under that of another architecture. */
-const IMAGES_LIMIT = 2400;
+/** Machines boot in a minute under emulation, and in several under that of another architecture. */
+const EMULATED_LIMIT = 2400;
 /** Of those that only `--all` runs. */
 const THOROUGH = "test/images/thorough/";
 
@@ -92,7 +92,7 @@ async function main(): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
-/** Keeps all cores busy: no two of them at a time. */
+/** Emulates a machine, which keeps all cores busy: no two of them at a time. */
 function isHeavy(file: string): boolean {
   return file.startsWith("test/vm/") || file.startsWith("test/images/");
 }
@@ -110,7 +110,7 @@ type Start = (command: readonly string[], options: SpawnOptions) => ChildProcess
 
 /** @param start how the tests' process is started */
 function runTap(files: readonly string[], start: Start): Promise<Outcome> {
-  const limit = files.some((file) => file.startsWith("test/images/")) ? IMAGES_LIMIT : FILE_LIMIT;
+  const limit = files.some(isHeavy) ? EMULATED_LIMIT : FILE_LIMIT;
   const command = [TAP, "run", "--reporter=tap", "--disable-coverage", `--timeout=${limit}`, ...files];
   const outcome: Outcome = { passed: 0, failed: 0, failures: [], skipped: [] };
   return new Promise((resolve, reject) => {

@@ -82,7 +82,7 @@ function wholeNumber<T>(schema: z.ZodType<T>) {
 const MAX_JSON_TEXT = 4096;
 
 /** An object, or JSON text of one; kept as text, which stays as it was given. */
-export function jsonText(schema: z.ZodType): z.ZodType<string> {
+export function jsonText(schema: z.ZodObject): z.ZodType<string> {
   const written = z.unknown().transform((given, context) => {
     const text = typeof given === "string" ? given : JSON.stringify(given);
     const fault = (message: string, path: PropertyKey[] = []) => {
@@ -99,7 +99,9 @@ export function jsonText(schema: z.ZodType): z.ZodType<string> {
       return fault("must be an object, or JSON text of one");
     }
     const issue = schema.safeParse(value).error?.issues[0];
-    return issue === undefined ? text : fault(issue.message, issue.path);
+    if (issue === undefined) return text;
+    const allowed = issue.code === "unrecognized_keys" ? `; allowed are ${Object.keys(schema.shape).join(", ")}` : "";
+    return fault(`${issue.message}${allowed}`, issue.path);
   });
   return written.pipe(z.string());
 }

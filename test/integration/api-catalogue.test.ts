@@ -72,11 +72,13 @@ for (const database of databases(t)) {
         t.strictSame(await api.show(kind, its), now);
       }
 
+      const profileOf = { name: "p", provider_name: "amphora" };
       const used = `${profilePath}/${made.id}`;
       await expectRefused(t, api, [
         [409, "already exists", "POST", path, kind, { name: now.name, [reference]: again.id }],
         [400, nobody, "POST", path, kind, { name: "n", [reference]: nobody }],
         [400, reference, "PUT", its, kind, { [reference]: again.id }],
+        [400, Object.keys(given).pop() ?? "", "POST", profilePath, profile, { ...profileOf, [data]: { size: 1 } }],
         [409, made.id, "DELETE", used],
         [409, data, "PUT", used, profile, { [data]: other }],
         [409, "provider_name", "PUT", used, profile, { provider_name: "octavia" }],

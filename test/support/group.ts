@@ -7,7 +7,7 @@ import { specInput } from "./specs.ts";
 
 export const VIP = "10.77.0.5";
 export const VIP6 = "fd77::5";
-const BRIDGE = "group0";
+export const BRIDGE = "group0";
 const SECOND = "group1";
 const OWN = ["10.77.0.1/24", "fd77::1/64", ...[21, 22, 23].flatMap((n) => [`10.77.0.${n}/24`, `fd77::${n}/64`])];
 /** What goes with the VIPs of a pair on the second subnet. */

@@ -2,4 +2,4 @@
 import t from "tap";
 import { inVm } from "../support/vm/vm.ts";
 
-await inVm(t, "test/vm/scenarios/ipvs-groups.ts", { memory: 1536, limit: 540_000 });
+await inVm(t, "test/vm/scenarios/ipvs-groups.ts", { memory: 1536, limit: 1_200_000 });

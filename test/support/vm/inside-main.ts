@@ -6,7 +6,8 @@ import { writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { explain, Inside, type Scenario } from "./inside.ts";
+import { inspect } from "node:util";
+import { Inside, type Scenario } from "./inside.ts";
 import { type Order, type Report, TASK_FILE, type Task } from "./messages.ts";
 
 const PROJECT = join(import.meta.dirname, "../../..");
@@ -27,10 +28,10 @@ try {
   const module = (await import(join(PROJECT, scenario))) as { default: Scenario };
   await module.default(inside);
 } catch (error) {
-  failure = explain(error);
+  failure = inspect(error);
 }
 await inside.cleanUp().catch((error: unknown) => {
-  failure ??= `cleaning up: ${explain(error)}`;
+  failure ??= `cleaning up: ${inspect(error)}`;
 });
 send({ kind: "end", failure });
 process.exit(failure === null ? 0 : 1);

@@ -1,5 +1,6 @@
 /** What a scenario has: it runs inside a test machine, as root, and every check of it becomes a test on the host. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 import type { Report } from "./messages.ts";
 
 /** A check that takes longer hangs (ms). */
@@ -38,7 +39,7 @@ export class Inside {
       tell(true, "");
       return value;
     } catch (error) {
-      tell(false, explain(error));
+      tell(false, inspect(error));
       return undefined;
     } finally {
       deadline.abort();
@@ -76,8 +77,4 @@ export async function until(what: string, look: () => Promise<boolean> | boolean
     if (Date.now() > deadline) throw new Error(`not within ${limit} ms: ${what}`);
     await sleep(50);
   }
-}
-
-export function explain(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { execa } from "execa";
 import { Checkers } from "../../../../agent/dataplane/checkers.ts";
 import { runInside } from "../../../../agent/dataplane/inside.ts";
 import { hasIpvs } from "../../../../agent/dataplane/ipvs.ts";
@@ -25,7 +26,7 @@ import {
 } from "../../../../templates/render.ts";
 import { type AmphoraSpecInput, parseSpec } from "../../../../templates/spec.ts";
 import { eventually } from "../../../support/agent.ts";
-import { groupSpec, type Placing, plugGroup, slot, VIP } from "../../../support/group.ts";
+import { BRIDGE, groupSpec, type Placing, plugGroup, slot, VIP, VIP6 } from "../../../support/group.ts";
 import { dropNamespace } from "../../../support/namespaces.ts";
 import type { Scope } from "../../../support/scope.ts";
 import { loadNftables } from "../../../support/vm/rules.ts";
@@ -125,6 +126,14 @@ export class DataPlanes {
   /** Has all of them spread flows over these, as agents do that have found out who serves. */
   async serving(indexes: readonly number[]): Promise<void> {
     for (const { namespace } of this.all) await setServing(namespace, indexes.map(slot));
+  }
+
+  /** What they and their neighbours believe about the VIPs, for who has to find out why nothing answers. */
+  async describe(): Promise<string> {
+    const states = this.all.map(async (each, i) => `${i}: ${await each.state()}, VIP ${await each.hasVip()}`);
+    const { stdout } = await execa("ip", ["neigh", "show", "dev", BRIDGE]);
+    const neighbours = stdout.split("\n").filter((line) => [VIP, VIP6].some((vip) => line.startsWith(`${vip} `)));
+    return [...(await Promise.all(states)), ...neighbours].join("; ");
   }
 
   /** Waits until one of them alone holds the VIPs, and is not the one that did before. @returns its index */

@@ -34,7 +34,9 @@ export async function replicas({ check, note, ...vm }: Inside, planes: DataPlane
   const open = async (many: number, to = VIP) => {
     const flows: Served[] = [];
     for (let i = 0; i < many; i++) {
-      const flow = await Flow.open(vm, to, 80);
+      const flow = await Flow.open(vm, to, 80).catch(async (error: unknown) => {
+        throw new Error(`flow ${i} to ${to}: ${await planes.describe()}`, { cause: error });
+      });
       flows.push({ flow, replica: replicaOf(await flow.ask()) });
     }
     return flows;
