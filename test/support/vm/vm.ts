@@ -268,6 +268,7 @@ export class Vm {
       this.#t.comment(`${this.#name}: ${seconds} s from power-on to the scenario, under ${this.#accelerator}`);
     } else if (said.kind === "check") {
       this.#checks++;
+      this.#t.comment(`${said.name}: ${said.ms} ms`);
       if (said.ok) this.#t.pass(said.name);
       else this.#t.fail(said.name, faultOf(said.detail));
     } else if (said.kind === "note") this.#t.comment(`${this.#name}: ${said.text}`);

@@ -33,7 +33,7 @@ import { loadNftables } from "../../../support/vm/rules.ts";
 
 const KEEPALIVED = "/usr/sbin/keepalived";
 /** On a busy host (ms). */
-const SLOW = 60_000;
+const SLOW = 120_000;
 
 class DataPlane {
   readonly id = randomUUID();

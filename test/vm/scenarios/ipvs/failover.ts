@@ -12,8 +12,6 @@ const ROUTED = "10.79.0.41";
 const SECOND = "10.78.0.31";
 const NEAR_FLOWS = 50;
 const FLOWS = 10;
-/** On a busy host (ms). */
-const SLOW = 180_000;
 
 /** A FORWARD_TCP listener for each place where members are, and one for datagrams. */
 const SPEC = {
@@ -77,6 +75,5 @@ export async function failover({ check, note, ...vm }: Inside, pair: DataPlanes,
       for (const flow of all) flow.reset();
       await setCable(master, "up");
     },
-    SLOW,
   );
 }
