@@ -10,26 +10,17 @@ import { globSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
-import { Parser, type Result } from "tap-parser";
 import { startEnclosed } from "./support/enclosure.ts";
 import { takeTheMachine } from "./support/lock.ts";
+import { type Outcome, runTap } from "./support/run-tap.ts";
 
 const ROOT = join(import.meta.dirname, "..");
-const TAP = join(ROOT, "node_modules/.bin/tap");
 /** A file that takes longer hangs (seconds). */
 const FILE_LIMIT = 600;
 /** Machines boot in a minute under emulation, and in several under that of another architecture. */
 const EMULATED_LIMIT = 2400;
 /** Of those that only `--all` runs. */
 const THOROUGH = "test/images/thorough/";
-
-interface Outcome {
-  passed: number;
-  failed: number;
-  /** full name and what went wrong */
-  failures: { name: string; detail: string }[];
-  skipped: string[];
-}
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -60,7 +51,7 @@ async function main(): Promise<number> {
   if (unit.length > 0)
     add(
       await told(`${unit.length} unit test files`, () =>
-        runTap(unit, ([program = "", ...args], options) => spawn(program, args, options)),
+        runTap(unit, ([program = "", ...args], options) => spawn(program, args, options), FILE_LIMIT),
       ),
     );
   const alone = chosen.filter((file) => !unit.includes(file));
@@ -74,7 +65,9 @@ async function main(): Promise<number> {
       for (let files = queue.shift(); files !== undefined; files = queue.shift()) {
         const [first = ""] = files;
         add(
-          await told(files.length > 1 ? `${files.length} API test files` : first, () => runTap(files, startEnclosed)),
+          await told(files.length > 1 ? `${files.length} API test files` : first, () =>
+            runTap(files, startAlone, files.some(isHeavy) ? EMULATED_LIMIT : FILE_LIMIT),
+          ),
         );
       }
     }
@@ -106,64 +99,14 @@ async function told(what: string, work: () => Promise<Outcome>): Promise<Outcome
   return outcome;
 }
 
-type Start = (command: readonly string[], options: SpawnOptions) => ChildProcess;
+/** tap empties its folder as it begins, also under another tap's feet: inside of an enclosure it has one of its own. */
+const OWN_FOLDER = `
+  mkdir -p .tap && mount -t tmpfs -o mode=755 tap /mnt || exit 1
+  [ ! -d .tap/plugins ] || cp -a .tap/plugins /mnt || exit 1
+  mount --move /mnt .tap && exec "$@"`;
 
-/** @param start how the tests' process is started */
-function runTap(files: readonly string[], start: Start): Promise<Outcome> {
-  const limit = files.some(isHeavy) ? EMULATED_LIMIT : FILE_LIMIT;
-  const command = [TAP, "run", "--reporter=tap", "--disable-coverage", `--timeout=${limit}`, ...files];
-  const outcome: Outcome = { passed: 0, failed: 0, failures: [], skipped: [] };
-  return new Promise((resolve, reject) => {
-    const child = start(command, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
-    const parser = new Parser((results) => {
-      // a file that died before its first test, or after its last one
-      if (!results.ok && outcome.failed === 0) {
-        outcome.failed++;
-        outcome.failures.push({ name: files.join(" "), detail: JSON.stringify(results.failures, null, 2) });
-      }
-      resolve(outcome);
-    });
-    parser.on("child", (file: Parser) => count(file, outcome));
-    child.on("error", reject);
-    child.stdout?.pipe(parser);
-  });
-}
-
-/** Counts the tests of a file: the named ones, each with all its assertions. */
-function count(file: Parser, outcome: Outcome): void {
-  let tests = 0;
-  const details = new Map<string, string[]>();
-  file.on("child", (test: Parser) => collect(test, details, test.name));
-  file.on("assert", (result: Result) => {
-    tests++;
-    if (result.skip) outcome.skipped.push(`${file.name}: ${result.name}`);
-    else if (result.ok) outcome.passed++;
-    else {
-      outcome.failed++;
-      const detail = details.get(result.name)?.join("\n") ?? explain(result);
-      outcome.failures.push({ name: `${file.name}: ${result.name}`, detail });
-    }
-  });
-  file.on("complete", (results: { ok: boolean; failures: unknown[] }) => {
-    if (results.ok || tests > 0) return;
-    outcome.failed++;
-    outcome.failures.push({ name: file.name, detail: JSON.stringify(results.failures, null, 2) });
-  });
-}
-
-function collect(test: Parser, details: Map<string, string[]>, name: string): void {
-  test.on("child", (deeper: Parser) => collect(deeper, details, name));
-  test.on("assert", (result: Result) => {
-    if (result.ok || result.name === test.name) return;
-    details.set(name, [...(details.get(name) ?? []), explain(result)]);
-  });
-}
-
-function explain({ name, diag }: Result): string {
-  const { diff, stack, at, message, type, found, wanted } = (diag ?? {}) as Record<string, unknown>;
-  const place = typeof at === "object" && at !== null ? JSON.stringify(at) : "";
-  const values = diff ?? (found === undefined ? "" : JSON.stringify({ found, wanted }, null, 2));
-  return [`  ${name}`, message ?? type, values, stack ?? place].filter(Boolean).join("\n    ");
+function startAlone(command: readonly string[], options: SpawnOptions): ChildProcess {
+  return startEnclosed(["sh", "-c", OWN_FOLDER, "sh", ...command], options);
 }
 
 process.exitCode = await main();
