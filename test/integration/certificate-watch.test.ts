@@ -27,7 +27,14 @@ const DAYS = 30;
 const SHORT = 2 / (24 * 3600);
 
 for (const database of databases(t)) {
-  t.test(`${database.name}: controllers that begin at once have one authority`, async (t) => {
+  t.test(`${database.name}: two controllers that begin at once have one authority`, async (t) => {
+    const store = await database.open(t);
+    const vault = new Vault(randomBytes(KEY_BYTES));
+    const both = await Promise.all([Authorities.open(store, vault), Authorities.open(store, vault)]);
+    t.equal(new Set(both.map(({ trusted }) => trusted)).size, 1);
+  });
+
+  t.test(`${database.name}: of several first authorities one is kept, however close they come`, async (t) => {
     const store = await database.open(t);
     for (let round = 0; round < 50; round++) {
       await store.db.deleteFrom("authorities").execute();
@@ -226,7 +233,7 @@ t.test("nothing is sent to what only looks like an expired amphora", async (t) =
   }
 });
 
-/** A store, an agent that believes its authority, and controllers as many as wanted. @param withAgent whether there is one */
+/** A store, an agent that believes its authority, and controllers as many as wanted. */
 async function scene(t: Test, database: TestDatabase) {
   const store = await database.open(t);
   const vault = new Vault(randomBytes(KEY_BYTES));

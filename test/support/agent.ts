@@ -243,7 +243,7 @@ function ended(child: ChildProcess): boolean {
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | false | null | undefined>,
-  limit = 30_000,
+  limit = 10_000,
 ): Promise<T> {
   const deadline = Date.now() + limit;
   for (;;) {

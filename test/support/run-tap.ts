@@ -18,7 +18,7 @@ export interface Outcome {
 export type Start = (command: readonly string[], options: SpawnOptions) => ChildProcess;
 
 /**
- * Runs test files. That not a single test ran, or that tap ended badly after good tests, is a failure, too.
+ * Runs test files. A file in which not a single test ran, or that tap ended badly after good tests, is a failure, too.
  * @param start how tap's process is started
  * @param limit for each file (seconds)
  */
@@ -57,10 +57,10 @@ function count(file: Parser, outcome: Outcome): void {
       outcome.failures.push({ name: `${file.name}: ${result.name}`, detail });
     }
   });
-  file.on("complete", (results: { ok: boolean; failures: unknown[] }) => {
-    if (results.ok || tests > 0) return;
+  file.on("complete", ({ failures }: FinalResults) => {
+    if (tests > 0) return;
     outcome.failed++;
-    outcome.failures.push({ name: file.name, detail: JSON.stringify(results.failures, null, 2) });
+    outcome.failures.push({ name: file.name, detail: `no test ran; ${JSON.stringify(failures, null, 2)}` });
   });
 }
 

@@ -23,10 +23,10 @@ export function idOf(kind: keyof typeof KINDS, number = 1): string {
   return `${String(KINDS[kind]).repeat(8)}-0000-4000-8000-${String(number).padStart(12, "0")}`;
 }
 
-/** Listener `number` on port 80, 81, …, with pool 1 behind it. */
 /** Another amphora of the load balancer. */
 export const PEER = { amphora_id: idOf("amphora", 2), address: "10.77.0.9" };
 
+/** Listener `number` on port 80, 81, …, with pool 1 behind it. */
 export function listener(number: number, changes: Partial<ListenerInput> = {}): ListenerInput {
   return {
     id: idOf("listener", number),

@@ -10,6 +10,11 @@ const GOOD = `TAP version 14
     1..2
 ok 1 - a.test.ts
 1..1`;
+/** Beside a good file. */
+const EMPTY = `${GOOD.replace(/1\.\.1$/, "")}# Subtest: b.test.ts
+    1..0
+ok 2 - b.test.ts
+1..2`;
 
 const ENDS: Record<string, { said: string; code: number; passed: number; failed: number; why?: RegExp }> = {
   "all is well": { said: GOOD, code: 0, passed: 2, failed: 0 },
@@ -17,6 +22,7 @@ const ENDS: Record<string, { said: string; code: number; passed: number; failed:
   "it ends badly before its first word": { said: "", code: 1, passed: 0, failed: 1, why: /no test ran; exit code 1/ },
   "it has nothing to say": { said: "", code: 0, passed: 0, failed: 1, why: /no test ran/ },
   "it finds no test": { said: "TAP version 14\n1..0", code: 0, passed: 0, failed: 1, why: /no test ran/ },
+  "one of two files has no test": { said: EMPTY, code: 0, passed: 2, failed: 1 },
   "a test fails": { said: GOOD.replace("ok 2", "not ok 2"), code: 1, passed: 1, failed: 1 },
 };
 

@@ -2,5 +2,5 @@
 import t from "tap";
 import { inVm } from "../support/vm/vm.ts";
 
-// some 90 s on two quiet cores; without KVM and among others it takes several times as long
+// some 5 minutes on two quiet cores without KVM; among others it takes longer
 await inVm(t, "test/vm/scenarios/ipvs.ts", { memory: 2048, limit: 1_200_000 });

@@ -141,6 +141,6 @@ export async function access(vm: Inside, lab: Lab): Promise<void> {
     await askUdp(VIP, 80, { localPort: 7071 });
     const known = () => lab.inside("conntrack", "-L", "-p", "udp", "--orig-port-src", "7071");
     assert.match(await known(), /sport=7071/);
-    await eventually("it is forgotten", async () => !(await known()).includes("sport=7071"));
+    await eventually("it is forgotten", async () => !(await known()).includes("sport=7071"), 15_000);
   });
 }

@@ -202,7 +202,7 @@ export async function connections(vm: Inside, lab: Lab): Promise<void> {
   });
 
   await check("what has ended is remembered, with its end and all that went through", async () => {
-    await eventually("the flow is over", async () => (await ask(`listener=${UDP}`)).found.length === 0);
+    await eventually("the flow is over", async () => (await ask(`listener=${UDP}`)).found.length === 0, 20_000);
     const { found } = await ask(`listener=${UDP}&include_closed=true&client_src_port=7053`);
     assert.deepEqual(
       [...new Set(found.map(({ status, forward_dst_ip }) => `${status} ${forward_dst_ip}`))],
@@ -225,6 +225,7 @@ export async function connections(vm: Inside, lab: Lab): Promise<void> {
   const command = (...args: string[]) =>
     execa(process.execPath, [AGENT_MAIN, "connections", "--config", join(agent.folder, "agent.json"), ...args], {
       reject: false,
+      // it starts Node, which takes its time without KVM
       timeout: 150_000,
     });
 
@@ -261,7 +262,7 @@ export async function connections(vm: Inside, lab: Lab): Promise<void> {
     following.stdout?.on("data", (text: Buffer) => lines.push(...text.toString().split("\n")));
     await eventually("it shows what is open", async () => lines.some((line) => line.includes('"7021"')), 60_000);
     const late = await Flow.open(vm, VIP, 22, { localPort: 7022 });
-    await eventually("it shows a new one", async () => lines.some((line) => line.includes('"7022"')));
+    await eventually("it shows a new one", async () => lines.some((line) => line.includes('"7022"')), 15_000);
     late.reset();
     early.close();
     following.kill("SIGINT");

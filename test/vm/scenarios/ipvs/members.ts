@@ -85,7 +85,7 @@ export async function members(vm: Inside, lab: Lab): Promise<void> {
     for (const flow of flows) flow.reset();
     // a member that was removed is not told of the end
     const left = () => lab.four.slice(1).reduce((sum, { connections }) => sum + connections, 0);
-    await eventually("the others' are over", async () => left() === 0);
+    await eventually("the others' are over", async () => left() === 0, 30_000);
   });
 
   await check(
