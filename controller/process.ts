@@ -5,6 +5,7 @@ import { mkdir, readdir, readFile, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import writeFileAtomic from "write-file-atomic";
+import { signal } from "../agent/signal.ts";
 
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
 
@@ -81,13 +82,13 @@ export async function runningPid(pidFile: string): Promise<number | null> {
 
 /** Asks the process to end, and after `patience` ms makes it. Returns when it is gone. */
 export async function endProcess(pidFile: string, patience = 3000): Promise<void> {
-  for (const [signal, limit] of [
+  for (const [name, limit] of [
     ["SIGTERM", patience],
     ["SIGKILL", 5000],
   ] as const) {
     const pid = await runningPid(pidFile);
     if (pid === null) return;
-    kill(pid, signal);
+    signal(pid, name);
     const deadline = Date.now() + limit;
     while (Date.now() < deadline && (await runningPid(pidFile)) !== null) await sleep(20);
   }
@@ -100,14 +101,6 @@ export async function boundLog(file: string): Promise<void> {
     () => 0,
   );
   if (size > MAX_LOG_BYTES) await truncate(file);
-}
-
-export function kill(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
 }
 
 /** Null when there is no such process, or only its remains (a zombie). */

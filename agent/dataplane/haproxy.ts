@@ -8,6 +8,7 @@ import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
 import { REPLICAS_BACKEND } from "../../templates/haproxy/group.ts";
 import type { AmphoraSpec } from "../../templates/spec.ts";
+import { signal } from "../signal.ts";
 import { DaemonLog } from "./daemon-log.ts";
 import { ask, type Command, HaproxyError, type Processes, showProcesses, tell } from "./haproxy-socket.ts";
 import { parseChecks, parseStat, SHOW_STAT, type StatRow, stateForReload } from "./haproxy-stats.ts";
@@ -19,6 +20,8 @@ const START_LIMIT = 20_000;
 /** A master that reloads hears nobody until it has read its configuration, and tried for 2 s to bind (ms). */
 const DEAF_LIMIT = 5000;
 const POLL = 10;
+/** Nobody's spec is at fault: the next one starts HAProxy again. */
+const GONE = "HAProxy is gone";
 /** HAProxy 2.6 waits 5 s for tables of a predecessor that do not come, and 5 s for those of others (ms). */
 const HANDOVER_LIMIT = 11_000;
 /** Learnt from the local peer and from remote ones, or waited long enough (HAProxy's PEERS_RESYNC_STATEMASK). */
@@ -84,12 +87,16 @@ export class Haproxy {
   /**
    * Which of these addresses another process listens on. A reload would only find out after it has made the running
    * worker deaf for 2 s: HAProxy takes whoever holds a port for its own predecessor, and has it step aside.
+   * @throws {CommandError} HAProxy ends meanwhile
    */
   async taken(wanted: readonly Endpoint[]): Promise<Endpoint[]> {
     const processes = await this.processes();
     if (processes === null || wanted.length === 0) return [];
     const pids = [processes.master, ...(processes.worker === null ? [] : [processes.worker]), ...processes.oldWorkers];
-    return strangersOn(wanted, processes.master, pids);
+    const strangers = await strangersOn(wanted, processes.master, pids);
+    // workers outlive a master that was killed for a moment
+    if (strangers.length > 0 && (await this.#masterPid()) === null) throw new CommandError(GONE);
+    return strangers;
   }
 
   /**
@@ -139,19 +146,21 @@ export class Haproxy {
    * Puts the file in place into use: a new worker takes over the listening sockets, the old one finishes its
    * connections. Health states of members that stay are handed over, and tables of clients and their members.
    * @throws {HaproxyError} when the new worker failed, with its words; then the old worker still serves
-   * @throws {CommandError} it takes too long
+   * @throws {CommandError} it takes too long, or HAProxy is gone
    */
   async reload(next: AmphoraSpec): Promise<void> {
-    const before = await showProcesses(this.masterSocket);
+    const before = await this.processes();
+    if (before === null) throw new CommandError(GONE);
     const handsOver = await this.#canHandOver();
-    await this.#saveState(stateForReload(await ask(this.masterSocket, "@1 show servers state"), next));
+    await this.#saveState(stateForReload(await this.#hear("@1 show servers state"), next));
     const offset = await this.#log.length();
-    process.kill(before.master, "SIGUSR2");
+    if (!signal(before.master, "SIGUSR2")) throw new CommandError(GONE);
     const what = "HAProxy kept its old configuration";
     const deadline = Date.now() + START_LIMIT;
     while (Date.now() < deadline) {
       await sleep(POLL);
       const now = await this.#processesNow();
+      if (now === null && (await this.#masterPid()) === null) throw new CommandError(GONE);
       if (now === null || now.reloads === before.reloads) continue;
       if (now.failed > 0) throw await this.#failure(what, offset, true);
       if (now.worker === null || now.worker === before.worker || !(await this.#serves())) continue;
@@ -169,8 +178,15 @@ export class Haproxy {
   async #canHandOver(): Promise<boolean> {
     const state = await this.#tables();
     if (state !== "awaited") return state === "complete";
-    const tables = await ask(this.masterSocket, "@1 show table");
+    const tables = await this.#hear("@1 show table");
     return /used:[1-9]/.test(tables) && (await this.#tablesComplete());
+  }
+
+  /** The serving worker's answer, before anything has changed. @throws {CommandError} when there is none */
+  #hear(question: string): Promise<string> {
+    return ask(this.masterSocket, question).catch((error: unknown) => {
+      throw error instanceof HaproxyError ? new CommandError(error.message) : error;
+    });
   }
 
   /** Waits until the worker has its predecessor's tables. False: they do not come. */
@@ -230,7 +246,7 @@ export class Haproxy {
   /** Ends a master that runs but does not answer: two at once would share the listening ports. */
   async #endStray(): Promise<void> {
     const pid = await this.#masterPid();
-    if (pid !== null) process.kill(pid, "SIGKILL");
+    if (pid !== null) signal(pid, "SIGKILL");
   }
 
   /** The master's process, whether it answers or not. */

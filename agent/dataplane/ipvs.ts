@@ -20,7 +20,7 @@ export interface IpvsState {
 export async function hasIpvs(): Promise<boolean> {
   if (await isThere("/proc/net/ip_vs")) return true;
   // 2^18 buckets, 2 MiB: the module's own 4,096 make each look-up a walk once there are some 100,000 connections
-  await run(["modprobe", "-q", "ip_vs", "conn_tab_bits=18"]).catch(() => "");
+  await run(["modprobe", "-q", "ip_vs", "conn_tab_bits=18"], { timeout: 60_000 }).catch(() => "");
   return isThere("/proc/net/ip_vs");
 }
 

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
+import { signal } from "../signal.ts";
 import { DaemonLog } from "./daemon-log.ts";
 import { CommandError, wordsInside } from "./inside.ts";
 
@@ -37,7 +38,7 @@ const PARTS = { checkers: "--check", vrrp: "--vrrp" } as const;
 /** Such as 2.3.3; null when there is no such program. */
 export async function keepalivedVersion(binary: string): Promise<string | null> {
   // it writes its version to standard error
-  const { stderr } = await execa(binary, ["--version"], { reject: false, timeout: 5000 });
+  const { stderr } = await execa(binary, ["--version"], { reject: false, timeout: 30_000 });
   return /^Keepalived v(\S+)/m.exec(stderr ?? "")?.[1] ?? null;
 }
 
@@ -116,12 +117,12 @@ export class Keepalived {
     await this.#awaitWords("Startup complete", offset, () => ended);
   }
 
-  /** Has it read its file again. @throws {KeepalivedError} @throws {CommandError} it takes too long */
+  /** Has it read its file again. @throws {KeepalivedError} @throws {CommandError} it takes too long, or is gone */
   async reload(): Promise<void> {
     const pid = await this.pid();
-    if (pid === null) throw new KeepalivedError("keepalived is gone");
+    if (pid === null) throw new CommandError("keepalived is gone");
     const offset = await this.#log.length();
-    process.kill(pid, "SIGHUP");
+    if (!signal(pid, "SIGHUP")) throw new CommandError("keepalived is gone");
     await this.#awaitWords("Reload complete", offset, () => false);
   }
 
@@ -129,13 +130,13 @@ export class Keepalived {
   async stop(): Promise<void> {
     const pid = await this.pid();
     if (pid === null) return;
-    process.kill(pid, "SIGTERM");
+    signal(pid, "SIGTERM");
     const deadline = Date.now() + START_LIMIT;
     while (Date.now() < deadline) {
       if ((await this.pid()) === null) return;
       await sleep(POLL);
     }
-    process.kill(pid, "SIGKILL");
+    signal(pid, "SIGKILL");
   }
 
   /** Keeps its log from growing without end. */

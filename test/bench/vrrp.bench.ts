@@ -3,7 +3,7 @@
  * BENCH_ROUNDS (20) is how often of each kind, BENCH_ONLY a part of the kinds' names.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { kill } from "../../controller/process.ts";
+import { signal } from "../../agent/signal.ts";
 import { eventually } from "../support/agent.ts";
 import { Group, VIP } from "../support/group.ts";
 import { withScope } from "../support/scope.ts";
@@ -21,7 +21,7 @@ interface Death {
 /** With the agent gone nobody starts HAProxy again: VRRP is left to itself. */
 const alone = async (group: Group, master: number) => void (await group.agents[master]?.end("SIGKILL"));
 const back = async (group: Group, master: number) => {
-  for (const pid of await group.pids(master, "haproxy.cfg")) kill(pid, "SIGCONT");
+  for (const pid of await group.pids(master, "haproxy.cfg")) signal(pid, "SIGCONT");
   await group.agents[master]?.start();
   await group.agents[master]?.apply(group.spec(master, 1));
 };
@@ -32,29 +32,29 @@ const DEATHS: Readonly<Record<string, Death>> = {
     undo: (group, master) => group.cable(master, "up"),
   },
   "its keepalived is killed": {
-    happens: async (group, master) => signal(await group.pids(master, "keepalived", "vrrp.conf"), "SIGKILL"),
+    happens: async (group, master) => signalAll(await group.pids(master, "keepalived", "vrrp.conf"), "SIGKILL"),
   },
   "its HAProxy is killed": {
-    happens: async (group, master) => signal(await group.pids(master, "haproxy.cfg"), "SIGKILL"),
+    happens: async (group, master) => signalAll(await group.pids(master, "haproxy.cfg"), "SIGKILL"),
   },
   "its HAProxy is killed, and nobody starts it again": {
     happens: async (group, master) => {
       await alone(group, master);
-      signal(await group.pids(master, "haproxy.cfg"), "SIGKILL");
+      signalAll(await group.pids(master, "haproxy.cfg"), "SIGKILL");
     },
     undo: back,
   },
   "its HAProxy hangs": {
     happens: async (group, master) => {
       await alone(group, master);
-      signal(await group.pids(master, "haproxy.cfg"), "SIGSTOP");
+      signalAll(await group.pids(master, "haproxy.cfg"), "SIGSTOP");
     },
     undo: back,
   },
 };
 
-function signal(pids: readonly number[], name: NodeJS.Signals): void {
-  for (const pid of pids) kill(pid, name);
+function signalAll(pids: readonly number[], name: NodeJS.Signals): void {
+  for (const pid of pids) signal(pid, name);
 }
 
 await withScope(async (scope) => {

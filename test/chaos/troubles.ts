@@ -2,7 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
-import { kill } from "../../controller/process.ts";
+import { signal } from "../../agent/signal.ts";
 import type { Postgres } from "../support/postgres.ts";
 import type { ControllerProcess } from "./controllers.ts";
 import type { Random } from "./random.ts";
@@ -62,22 +62,22 @@ const KINDS: Readonly<Record<string, Kind>> = {
   },
   async "an agent is killed"({ computeDir }, random) {
     const victim = await anAgent(computeDir, random);
-    if (victim !== null) kill(victim.pid, "SIGKILL");
+    if (victim !== null) signal(victim.pid, "SIGKILL");
     return told(`agent of ${victim?.id} killed`);
   },
   async "an agent is stopped for a while"({ computeDir }, random) {
     const victim = await anAgent(computeDir, random);
     const time = random.between(1000, 12_000);
     if (victim !== null) {
-      kill(victim.pid, "SIGSTOP");
-      setTimeout(() => kill(victim.pid, "SIGCONT"), time);
+      signal(victim.pid, "SIGSTOP");
+      setTimeout(() => signal(victim.pid, "SIGCONT"), time);
     }
     return { ...told(`agent of ${victim?.id} stopped for ${time} ms`), hung: victim?.id ?? null };
   },
   async "a data plane dies"({ computeDir }, random) {
     const victim = await anAgent(computeDir, random);
     if (victim === null) return told("there is no data plane");
-    for (const { id, pid } of await processesOf(computeDir, /haproxy/)) if (id === victim.id) kill(pid, "SIGKILL");
+    for (const { id, pid } of await processesOf(computeDir, /haproxy/)) if (id === victim.id) signal(pid, "SIGKILL");
     return { what: `HAProxy of ${victim.id} killed`, amphora: victim.id };
   },
   async "the database dies"({ database }, random) {
@@ -122,7 +122,7 @@ export async function heal({ controllers, database, computeDir }: Victims): Prom
     each.thaw();
     await each.cable.mend();
   }
-  for (const { pid } of await agents(computeDir)) kill(pid, "SIGCONT");
+  for (const { pid } of await agents(computeDir)) signal(pid, "SIGCONT");
 }
 
 async function hear(): Promise<void> {

@@ -1,8 +1,10 @@
 /** Traffic depends neither on the agent nor on one HAProxy process: what is killed comes back, and to what was there. */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { showProcesses } from "../../agent/dataplane/haproxy-socket.ts";
+import { signal } from "../../agent/signal.ts";
 import { eventually, startAgent, type TestAgent } from "../support/agent.ts";
 import { listener, member, pool } from "../support/specs.ts";
 import { get, Member, OpenConnection, plugTenant, serves, tenantSpec, VIP } from "../support/tenant.ts";
@@ -69,6 +71,21 @@ for (const which of ["master", "worker"] as const) {
     t.match(await agent.apply(tenantSpec(agent, 7)), { how: "none" }, "with the same spec");
   });
 }
+
+t.test("HAProxy is killed amid a change: that is put off at most, and never held against the spec", async (t) => {
+  const agent = await serving(t);
+  for (let round = 1; round <= 12; round++) {
+    const { master } = await agent.haproxy();
+    const spec = tenantSpec(agent, 7 + round, ports(round));
+    const killed = sleep(round * 8).then(() => signal(master, "SIGKILL"));
+    const { status, text } = await agent.call("PUT", "/v1/spec", spec);
+    t.ok(status === 200 || status === 503, `${status} ${text}`);
+    await killed;
+    const again = async () => (await agent.call("PUT", "/v1/spec", spec)).status === 200;
+    await eventually("the change is taken", again);
+    await eventually("the new listener serves", () => serves(VIP, 80 + round));
+  }
+});
 
 t.test("HAProxy is killed while there is no agent: the next agent starts it", async (t) => {
   const agent = await serving(t);

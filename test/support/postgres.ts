@@ -9,7 +9,7 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import pg from "pg";
-import { kill } from "../../controller/process.ts";
+import { signal as send } from "../../agent/signal.ts";
 import { Store, type StoreOptions } from "../../controller/store/database.ts";
 
 /** What tests are told to clean up with; the last one told comes first. */
@@ -174,7 +174,7 @@ export class Postgres {
   }
 
   async #signal(signal: NodeJS.Signals): Promise<void> {
-    for (const pid of await this.#pids()) kill(pid, signal);
+    for (const pid of await this.#pids()) send(pid, signal);
   }
 
   /** The server and its children. */

@@ -1,7 +1,7 @@
 /** Network namespaces of this host. */
 import { readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { kill } from "../../process.ts";
+import { signal } from "../../../agent/signal.ts";
 import { run } from "./command.ts";
 
 const FOLDER = "/run/netns";
@@ -21,7 +21,7 @@ export async function removeNamespace(name: string): Promise<void> {
       return void (await run("ip", ["netns", "delete", name]));
     }
     // asked first: HAProxy's master takes its workers along
-    for (const pid of pids) kill(Number(pid), tries < 10 ? "SIGTERM" : "SIGKILL");
+    for (const pid of pids) signal(Number(pid), tries < 10 ? "SIGTERM" : "SIGKILL");
     await sleep(20);
   }
 }
