@@ -1,6 +1,6 @@
 /** Whether datagrams are read as fast as they come, and which need not be read when they are not. */
 
-/** Node reads so many from a socket at a time, before anything else gets its turn; fewer: it was empty. */
+/** Node reads so many from a socket at a time, before anything else gets its turn; fewer, or none: it was empty. */
 const READ_AT_ONCE = 32;
 /** Each ms behind makes so many ms count as recent: what waits is dropped long before the kernel has to drop anything. */
 const STEEPNESS = 10;
@@ -8,6 +8,7 @@ const STEEPNESS = 10;
 export class Backlog {
   readonly #mostRecent: number;
   #reads = 0;
+  #isWatched = false;
   #behindSince: number | null = null;
 
   /** @param mostRecent ms: who has been silent for longer is listened to, whatever waits */
@@ -15,15 +16,21 @@ export class Backlog {
     this.#mostRecent = Math.max(0, mostRecent);
   }
 
-  /** One was read. @returns whether it is the first of this turn: then `turnEnded` is to be called after the last one */
+  /** One was read. @returns whether `turnEnded` is to be called when this turn has ended, and nobody does so anyway */
   read(): boolean {
-    return ++this.#reads === 1;
+    this.#reads++;
+    const isNew = !this.#isWatched;
+    this.#isWatched = true;
+    return isNew;
   }
 
-  turnEnded(now: number): void {
-    if (this.#reads < READ_AT_ONCE) this.#behindSince = null;
-    else this.#behindSince ??= now;
+  /** @returns whether it is to be called after the next turn, too: one that reads nothing tells that nothing waits */
+  turnEnded(now: number): boolean {
+    this.#isWatched = this.#reads >= READ_AT_ONCE;
+    if (this.#isWatched) this.#behindSince ??= now;
+    else this.#behindSince = null;
     this.#reads = 0;
+    return this.#isWatched;
   }
 
   /**

@@ -102,7 +102,7 @@ export class HeartbeatReceiver {
 
   #receive(datagram: Buffer, from: RemoteInfo): void {
     this.#read++;
-    if (this.#backlog.read()) setImmediate(() => this.#backlog.turnEnded(performance.now()));
+    if (this.#backlog.read()) this.#awaitTurnEnd();
     const sender = claimedSender(datagram);
     if (sender === null) {
       this.#refuse("malformed", from);
@@ -113,6 +113,13 @@ export class HeartbeatReceiver {
     else if (this.#keys.isUnknown(sender)) this.#refuse("unknown", from, sender);
     else if (this.#waiting >= MOST_WAITING) this.shed++;
     else this.#learn(sender, datagram, from);
+  }
+
+  /** Immediates run after all that one turn has read; one that an immediate asks for, after the next turn. */
+  #awaitTurnEnd(): void {
+    setImmediate(() => {
+      if (this.#backlog.turnEnded(performance.now())) this.#awaitTurnEnd();
+    });
   }
 
   #learn(sender: string, datagram: Buffer, from: RemoteInfo): void {

@@ -39,8 +39,20 @@ t.test("where heartbeats are rare compared with the limit of silence, nobody is 
 t.test("only the first of a turn asks for its end", async (t) => {
   const backlog = new Backlog(3000);
   t.strictSame([backlog.read(), backlog.read()], [true, false]);
-  backlog.turnEnded(0);
+  t.notOk(backlog.turnEnded(0));
   t.ok(backlog.read());
+});
+
+t.test("the last datagrams may fill a turn: the next one, which reads none, tells that nothing waits", async (t) => {
+  const backlog = new Backlog(3000);
+  for (let i = 0; i < 32; i++) backlog.read();
+  t.ok(backlog.turnEnded(0), "the end of the next is to be told");
+  t.notOk(backlog.read(), "which nobody else asks for");
+  for (let i = 0; i < 31; i++) backlog.read();
+  t.ok(backlog.turnEnded(10));
+  t.equal(backlog.recent(500), 3000);
+  t.notOk(backlog.turnEnded(500));
+  t.equal(backlog.recent(500), 0);
 });
 
 t.test("the clock of silence stands still while the process does", async (t) => {
