@@ -23,15 +23,17 @@ export class Cable {
     this.#swallows = false;
     for (const pair of this.#pairs) for (const socket of pair) socket.resume();
     if (this.#server !== null) return;
-    await mkdir(this.folder, { recursive: true });
     const server = createServer((near) => this.#connect(near));
+    // before anything is waited for: another may mend it meanwhile, or cut it
     this.#server = server;
+    await mkdir(this.folder, { recursive: true });
+    if (this.#server !== server) return;
     const path = join(this.folder, NAME);
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(path, resolve);
     });
-    await chmod(path, 0o777);
+    await chmod(path, 0o777).catch(() => undefined);
   }
 
   /** Connections end, and none is taken. */

@@ -34,12 +34,12 @@ t.test("while a member's server is stopped every request is answered, and the st
 
   await machines[0].stopServing();
   // 2 failed checks, a second apart, and each may take a second
-  await deployment.becomes("member", memberPath, { operating_status: "ERROR" }, 6000);
+  await deployment.becomes("member", memberPath, { operating_status: "ERROR" }, 15_000);
   await deployment.becomes("pool", `/pools/${site.pool}`, { operating_status: "DEGRADED" }, 2000);
   await deployment.becomes("loadbalancer", `/loadbalancers/${site.id}`, { operating_status: "DEGRADED" }, 2000);
 
   await machines[0].serve();
-  await deployment.becomes("member", memberPath, { operating_status: "ONLINE" }, 6000);
+  await deployment.becomes("member", memberPath, { operating_status: "ONLINE" }, 15_000);
   await deployment.becomes("pool", `/pools/${site.pool}`, { operating_status: "ONLINE" }, 2000);
   stop = true;
   await asking;

@@ -11,7 +11,9 @@ t.test("a load balancer whose amphora is ahead of the store follows the store ag
   const site = await makeSite(deployment, []);
   const database = join(deployment.dataDir, "amphora.db");
   const backup = join(deployment.dataDir, "backup.db");
-  new DatabaseSync(database).exec(`VACUUM INTO '${backup}'`);
+  const live = new DatabaseSync(database);
+  live.exec(`VACUUM INTO '${backup}'`);
+  live.close();
   const listener = `${LBAAS}/listeners/${site.listener}`;
   for (let i = 0; i < 3; i++)
     await deployment.change("PUT", listener, { listener: { timeout_client_data: 70_000 + i } });

@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import t, { type Test } from "tap";
-import { kill } from "../../controller/process.ts";
+import { signal } from "../../agent/signal.ts";
 import { Deployment, type Json, LBAAS, makeFlavor, makeSite, type Site, until } from "../support/deployment.ts";
 import { Machine, WEB_PORT } from "../support/machine.ts";
 import { processesIn } from "../support/namespaces.ts";
@@ -36,7 +36,8 @@ const ids = (rows: readonly Json[]) => rows.map(({ id }) => String(id)).sort();
 async function isServing({ vip }: Site): Promise<boolean> {
   try {
     const response = await fetch(`http://${vip}/`, {
-      signal: AbortSignal.timeout(1000),
+      // what was lost once is sent again within it
+      signal: AbortSignal.timeout(2500),
       headers: { connection: "close" },
     });
     await response.text();
@@ -67,7 +68,7 @@ async function loseHaproxy({ deployment }: Scene, id: string): Promise<void> {
   for (const pid of await processesIn(await namespaceOf(id))) {
     // some live for a moment only
     const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (command.includes("haproxy.cfg")) kill(pid, "SIGKILL");
+    if (command.includes("haproxy.cfg")) signal(pid, "SIGKILL");
   }
 }
 

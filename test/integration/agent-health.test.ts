@@ -92,7 +92,7 @@ t.test("a check over HTTP/1.1 names a host, even when the monitor has no name fo
   const { agent, members } = await serving(t, { http_version: 1.1 });
   const checks = () => Promise.resolve(members.every(({ checks }) => checks >= 2));
   await eventually("each is checked twice", checks);
-  t.strictSame(await states(agent), { 1: "UP", 2: "UP" });
+  await become(agent, { 1: "UP", 2: "UP" });
 });
 
 /** An agent with two members, checked every second. */

@@ -97,8 +97,11 @@ t.test("they carry what runs: revision, digest of the health report, counters", 
   await Member.start(t, 1);
   await agent.apply(tenantSpec(agent, 7));
   for (let n = 0; n < 3; n++) await get();
-  const counted = await socket.next(agent, ({ body }) => body.stats?.[0]?.[2] === 3);
-  const { total_connections, bytes_in, bytes_out } = (await agent.stats()).listeners[idOf("listener")] ?? {};
+  const { total_connections, bytes_in, bytes_out } = await eventually("the requests have ended", async () => {
+    const counters = (await agent.stats()).listeners[idOf("listener")];
+    return counters?.total_connections === 3 && counters.active_connections === 0 && counters;
+  });
+  const counted = await socket.next(agent, ({ body }) => body.stats?.[0]?.[1] === 0 && body.stats[0][4] === bytes_out);
   t.equal(counted.body.revision, 7);
   t.strictSame(counted.body.stats, [[idOf("listener"), 0, total_connections, bytes_in, bytes_out, 0]]);
   t.equal(counted.body.digest, digestOf(await agent.health()));

@@ -74,10 +74,13 @@ t.test(
       );
     const refused = agent.refused(tenantSpec(agent, 2, { listeners: [listener(1), listener(3)] })).catch(() => null);
     await eventually("HAProxy is deaf", deaf);
+    // it is for 2 s; an agent may take longer to start
+    process.kill(master, "SIGSTOP");
     await agent.end("SIGKILL");
     await refused;
     await agent.start();
     t.ok(await deaf(), "it still is");
+    process.kill(master, "SIGCONT");
     await eventually("the agent knows its spec again", async () => (await agent.health()).revision === 1);
     t.equal((await agent.haproxy()).master, master, "the same HAProxy");
     t.match(await open.ask(), /member \d/, "and a connection from before goes on");

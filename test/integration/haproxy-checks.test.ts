@@ -87,7 +87,7 @@ const CASES: Record<string, Case> = {
 };
 
 onEachRelease("health monitors", serving, {
-  "each kind tells who is up and who is down": async (t, site) => {
+  "each kind tells who is up and who is down": async (_, site) => {
     const cases = Object.entries(CASES);
     let number = 0;
     const wanted: [what: string, pool: string, member: string, state: string][] = [];
@@ -100,16 +100,19 @@ onEachRelease("health monitors", serving, {
     });
     await site.apply(pools);
     const state = async (pool: string, member: string) => (await site.agent.health()).pools[pool]?.[member];
-    for (const [what, pool, member, down] of wanted) {
-      if (down === "DOWN")
+    for (const [what, pool, member, wish] of wanted) {
+      if (wish === "DOWN")
         await eventually(`${what}: ${member} is down`, async () => (await state(pool, member)) === "DOWN");
     }
     // everybody begins as up: those that are so by now have been checked as often as those that are down
-    for (const [what, pool, member, state_] of wanted) t.equal(await state(pool, member), state_, `${what}: ${member}`);
+    // one of them that a busy host has let fail comes back with its next check
+    for (const [what, pool, member, wish] of wanted)
+      await eventually(`${what}: ${member} is ${wish}`, async () => (await state(pool, member)) === wish);
   },
 
   "max_retries_down failures until a member is down, max_retries successes until it is up": async (t, site) => {
-    const health_monitor = monitor({ url_path: "/toggle", max_retries: 2, max_retries_down: 3 });
+    // the agent looks once a second: the check after the last that counts comes later than that
+    const health_monitor = monitor({ delay: 2, url_path: "/toggle", max_retries: 2, max_retries_down: 3 });
     await site.apply([pool(1, [member(1, at("web"))], { health_monitor })]);
     await eventually("it is checked", async () => site.toggled.length > 0);
     site.toggle = 503;

@@ -5,7 +5,7 @@ import { Conversation, startEcho } from "../support/raw.ts";
 import { listener, member, pool } from "../support/specs.ts";
 import { plugTenant, tenantSpec } from "../support/tenant.ts";
 
-const LIMIT = 3;
+const LIMIT = 6;
 
 t.test("an old worker ends after hard_stop_after_s, with the connections that are left", async (t) => {
   const agent = await startAgent(t, { hard_stop_after_s: LIMIT });

@@ -112,7 +112,12 @@ async function filesWith(folder: string, key: string): Promise<string[]> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const file = join(entry.parentPath, entry.name);
-    if (holds(await readFile(file, "latin1"), key)) found.push(file.slice(folder.length + 1));
+    // the agent writes files aside, before it replaces them
+    const text = await readFile(file, "latin1").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return "";
+      throw error;
+    });
+    if (holds(text, key)) found.push(file.slice(folder.length + 1));
   }
   return found;
 }

@@ -1,6 +1,6 @@
 /** Several amphorae that serve one VIP at once (ACTIVE_ACTIVE): flows are spread, and stay where they are. */
 import t, { type Test } from "tap";
-import { kill } from "../../controller/process.ts";
+import { signal } from "../../agent/signal.ts";
 import { eventually } from "../support/agent.ts";
 import { Flow, TellingMember } from "../support/flows.ts";
 import { address, Group, type Placing, VIP, VIP6 } from "../support/group.ts";
@@ -63,7 +63,8 @@ for (const [how, placing] of Object.entries(PLACINGS)) {
     const flows = [...(await open(t, group, 60)), ...(await open(t, group, 60, VIP6))];
     for (const n of [0, 1, 2]) {
       const share = flows.filter(({ replica }) => replica === n).length / flows.length;
-      t.ok(share > 0.2 && share < 0.5, `replica ${n} has ${share}`);
+      // a third each but for chance: these are five standard deviations from it
+      t.ok(share > 0.1 && share < 0.56, `replica ${n} has ${share}`);
     }
     const master = await group.master();
     await group.agents[master]?.apply(group.spec(master, 2, TCP, true));
@@ -96,7 +97,7 @@ t.test("when another replica dies, its flows are cut, and new ones avoid it", as
   const master = await group.master();
   const dead = (master + 1) % 3;
   await group.agents[dead]?.end("SIGKILL");
-  for (const pid of await group.pids(dead, "haproxy.cfg")) kill(pid, "SIGKILL");
+  for (const pid of await group.pids(dead, "haproxy.cfg")) signal(pid, "SIGKILL");
   const others = flows.filter(({ replica }) => replica !== dead);
   t.equal(await alive(others), others.length);
   await eventually("it is known to be dead", async () => {

@@ -235,6 +235,9 @@ function ended(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
+/** What has not happened by then on a busy host does not happen (ms). */
+const LOOK_LIMIT = 60_000;
+
 /**
  * Polls until there is something.
  * @returns the first value that is neither false nor null nor undefined
@@ -243,7 +246,7 @@ function ended(child: ChildProcess): boolean {
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | false | null | undefined>,
-  limit = 10_000,
+  limit = LOOK_LIMIT,
 ): Promise<T> {
   const deadline = Date.now() + limit;
   for (;;) {

@@ -172,7 +172,7 @@ export async function alive(flows: readonly Flow[]): Promise<number> {
 /** Why no connection comes about; null when one does. */
 export async function refusal(t: Scope, address: string, port: number, from: From = {}): Promise<string | null> {
   try {
-    (await Flow.open(t, address, port, from, 1500)).close();
+    (await Flow.open(t, address, port, from)).close();
     return null;
   } catch (error) {
     return error instanceof Error && "code" in error ? String(error.code) : String(error);
@@ -180,7 +180,7 @@ export async function refusal(t: Scope, address: string, port: number, from: Fro
 }
 
 /** One datagram, and what answers it; null when nothing does within `limit` ms. */
-export function askUdp(address: string, port: number, from: From = {}, limit = 1500): Promise<Seen | null> {
+export function askUdp(address: string, port: number, from: From = {}, limit = LIMIT): Promise<Seen | null> {
   const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
   return new Promise<Seen | null>((resolve) => {
     const timer = setTimeout(() => resolve(null), limit);

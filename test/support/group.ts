@@ -107,7 +107,7 @@ export class Group {
 
   static async make(t: Scope, count: number, placing: Placing = {}): Promise<Group> {
     const agents: TestAgent[] = [];
-    for (let i = 0; i < count; i++) agents.push(await startAgent(t, { catch_up_limit_ms: 4000 }));
+    for (let i = 0; i < count; i++) agents.push(await startAgent(t, { catch_up_limit_ms: 8000 }));
     await plugGroup(t, count, placing.second);
     return new Group(agents, placing);
   }

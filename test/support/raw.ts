@@ -16,17 +16,18 @@ export function startEcho(t: Scope, name: string, address: string, port = 8080):
   return listening(t, server, address, port);
 }
 
-/** Says all that it got within the first 100 ms, as JSON, and closes: in HTTP, so that HTTP listeners understand it. */
+/** Says all that it got until a request had come, as JSON, and closes: in HTTP, so that HTTP listeners understand it. */
 export function startRecorder(t: Scope, address: string, port = 8080): Promise<void> {
   const server = createServer((socket) => {
-    const chunks: Buffer[] = [];
-    socket.on("data", (chunk) => chunks.push(chunk));
+    let body = "";
     socket.on("error", () => undefined);
-    setTimeout(() => {
-      const body = Buffer.concat(chunks).toString("latin1");
+    socket.setEncoding("latin1").on("data", (chunk: string) => {
+      body += chunk;
+      // version 2 of the PROXY protocol has an empty line in its signature
+      if (!/ HTTP\/1\.\d\r\n[\s\S]*\r\n\r\n$/.test(body)) return;
       const text = JSON.stringify({ member: "recorder", body });
       socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${text.length}\r\nConnection: close\r\n\r\n${text}`, "latin1");
-    }, 100);
+    });
   });
   return listening(t, server, address, port);
 }

@@ -1,6 +1,7 @@
 /** What must end with the process that began it. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { lock } from "../../images/lock.ts";
@@ -18,12 +19,13 @@ function run(script: string) {
 t.test("a machine ends with the process that started it, even when that is killed", async (t) => {
   const parent = run(`
     import { startMachine } from "${IMAGES}/qemu.ts";
-    console.log(startMachine(["sleep", "60"]).pid);
+    console.log(startMachine(["sleep", "600"]).pid);
     setInterval(() => undefined, 1000);
   `);
   const [pid] = await once(parent.stdout, "data");
   const machine = Number(String(pid));
-  t.ok(alive(machine));
+  const name = async () => (await readFile(`/proc/${machine}/comm`, "utf8")).trim();
+  t.ok(await eventually("it runs", async () => (await name()) === "sleep"));
   parent.kill("SIGKILL");
   await eventually("the machine ends", async () => !alive(machine));
 });

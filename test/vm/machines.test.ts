@@ -23,7 +23,7 @@ const BROKEN = "test/vm/scenarios/broken.ts";
 const endings = [
   { how: "throw", title: "throws", why: /Error: the scenario gave up/ },
   { how: "panic", title: "crashes its kernel", why: /died[\s\S]*Kernel panic/ },
-  { how: "hang", title: "does not end", why: /took too long/, limit: 45_000 },
+  { how: "hang", title: "does not end", why: /took too long/, limit: 100_000 },
   { how: "nothing", title: "checks nothing", why: /checked nothing/ },
 ];
 for (const { how, title, why, limit = 120_000 } of endings) {

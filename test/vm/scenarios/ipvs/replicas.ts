@@ -57,7 +57,8 @@ export async function replicas({ check, note, ...vm }: Inside, planes: DataPlane
     flows = [...(await open(FLOWS)), ...(await open(FLOWS, VIP6))];
     const [tcp, udp] = [shares(flows.map(({ replica }) => replica)), shares(await datagrams())];
     note(`flows of each replica: TCP ${tcp.join(", ")}, UDP ${udp.join(", ")}`);
-    for (const each of tcp) assert.ok(each > flows.length / 6 && each < flows.length / 2, `${tcp}`);
+    // a third each but for chance
+    for (const each of tcp) assert.ok(each > flows.length / 9 && each < (flows.length * 2) / 3, `${tcp}`);
     assert.deepEqual([Math.min(...udp) > 0, udp.reduce((sum, each) => sum + each)], [true, ports.length], `${udp}`);
     assert.equal(await living(flows), flows.length);
     assert.deepEqual(shares(await datagrams()), udp, "flows of datagrams stay where they are");
@@ -77,7 +78,7 @@ export async function replicas({ check, note, ...vm }: Inside, planes: DataPlane
     await planes.serving(indexes);
     assert.equal(await living([...others, ...fresh]), others.length + fresh.length, "none moves when it is back");
     flows = others;
-    assert.ok((await open(20)).some(({ replica }) => replica === dead));
+    assert.ok((await open(60)).some(({ replica }) => replica === dead));
   });
 
   await check("the one that holds the VIPs dies: flows of the others go on", async () => {
@@ -86,7 +87,7 @@ export async function replicas({ check, note, ...vm }: Inside, planes: DataPlane
     await planes.serving(indexes.filter((n) => n !== dead));
     await planes.master(dead);
     const [, others = []] = split(dead);
-    assert.ok(others.length > 20);
+    assert.ok(others.length > 8);
     assert.equal(await living(others), others.length);
     assert.ok((await open(20)).every(({ replica }) => replica >= 0 && replica !== dead));
   });
