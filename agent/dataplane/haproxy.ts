@@ -8,7 +8,7 @@ import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
 import { REPLICAS_BACKEND } from "../../templates/haproxy/group.ts";
 import type { AmphoraSpec } from "../../templates/spec.ts";
-import { signal } from "../signal.ts";
+import { hasEnded, signal } from "../signal.ts";
 import { DaemonLog } from "./daemon-log.ts";
 import { ask, type Command, HaproxyError, type Processes, showProcesses, tell } from "./haproxy-socket.ts";
 import { parseChecks, parseStat, SHOW_STAT, type StatRow, stateForReload } from "./haproxy-stats.ts";
@@ -95,7 +95,7 @@ export class Haproxy {
     const pids = [processes.master, ...(processes.worker === null ? [] : [processes.worker]), ...processes.oldWorkers];
     const strangers = await strangersOn(wanted, processes.master, pids);
     // workers outlive a master that was killed for a moment
-    if (strangers.length > 0 && (await this.#masterPid()) === null) throw new CommandError(GONE);
+    if (strangers.length > 0 && (await hasEnded(processes.master))) throw new CommandError(GONE);
     return strangers;
   }
 
@@ -160,7 +160,7 @@ export class Haproxy {
     while (Date.now() < deadline) {
       await sleep(POLL);
       const now = await this.#processesNow();
-      if (now === null && (await this.#masterPid()) === null) throw new CommandError(GONE);
+      if (now === null && (await hasEnded(before.master))) throw new CommandError(GONE);
       if (now === null || now.reloads === before.reloads) continue;
       if (now.failed > 0) throw await this.#failure(what, offset, true);
       if (now.worker === null || now.worker === before.worker || !(await this.#serves())) continue;
