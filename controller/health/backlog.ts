@@ -8,7 +8,6 @@ const STEEPNESS = 10;
 export class Backlog {
   readonly #mostRecent: number;
   #reads = 0;
-  #isWatched = false;
   #behindSince: number | null = null;
 
   /** @param mostRecent ms: who has been silent for longer is listened to, whatever waits */
@@ -18,19 +17,15 @@ export class Backlog {
 
   /** One was read. @returns whether `turnEnded` is to be called when this turn has ended, and nobody does so anyway */
   read(): boolean {
-    this.#reads++;
-    const isNew = !this.#isWatched;
-    this.#isWatched = true;
-    return isNew;
+    return ++this.#reads === 1 && this.#behindSince === null;
   }
 
   /** @returns whether it is to be called after the next turn, too: one that reads nothing tells that nothing waits */
   turnEnded(now: number): boolean {
-    this.#isWatched = this.#reads >= READ_AT_ONCE;
-    if (this.#isWatched) this.#behindSince ??= now;
-    else this.#behindSince = null;
+    if (this.#reads < READ_AT_ONCE) this.#behindSince = null;
+    else this.#behindSince ??= now;
     this.#reads = 0;
-    return this.#isWatched;
+    return this.#behindSince !== null;
   }
 
   /**
