@@ -51,11 +51,8 @@ t.test("50 weight changes, 20 listener changes and a killed agent fail no reques
   process.kill(before, "SIGKILL");
   await until("the agent is back", async () => (await deployment.agentPid(amphora.id)) !== before);
   const revision = await runningRevision(deployment, amphora.id);
-  t.match(
-    await haproxy(),
-    { master: reloaded.master, worker: reloaded.worker, reloads: reloaded.reloads },
-    "HAProxy does not notice",
-  );
+  // the worker before may have ended meanwhile, with its last connection
+  t.same({ ...(await haproxy()), oldWorkers: [] }, { ...reloaded, oldWorkers: [] }, "HAProxy does not notice");
   await deployment.change("PUT", `${LBAAS}/listeners/${site.listener}`, { listener: { name: "changed" } });
   await settled();
   t.equal(await runningRevision(deployment, amphora.id), revision + 1, "the agent goes on from the same revision");
