@@ -5,7 +5,7 @@ import { mkdir, readdir, readFile, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import writeFileAtomic from "write-file-atomic";
-import { signal } from "../agent/signal.ts";
+import { signal, statOf } from "../agent/process.ts";
 
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
 
@@ -105,11 +105,7 @@ export async function boundLog(file: string): Promise<void> {
 
 /** Null when there is no such process, or only its remains (a zombie). */
 async function startTime(pid: number): Promise<string | null> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
-  if (stat === null) return null;
-  // the second field is the name in parentheses, and may hold anything
-  const rest = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return rest[0] === "Z" ? null : (rest[19] ?? null);
+  return (await statOf(pid))?.[19] ?? null;
 }
 
 /**

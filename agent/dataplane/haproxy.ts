@@ -8,7 +8,7 @@ import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
 import { REPLICAS_BACKEND } from "../../templates/haproxy/group.ts";
 import type { AmphoraSpec } from "../../templates/spec.ts";
-import { hasEnded, signal } from "../signal.ts";
+import { hasEnded, signal } from "../process.ts";
 import { DaemonLog } from "./daemon-log.ts";
 import { ask, type Command, HaproxyError, type Processes, showProcesses, tell } from "./haproxy-socket.ts";
 import { parseChecks, parseStat, SHOW_STAT, type StatRow, stateForReload } from "./haproxy-stats.ts";

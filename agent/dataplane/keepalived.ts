@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import writeFileAtomic from "write-file-atomic";
-import { signal } from "../signal.ts";
+import { signal } from "../process.ts";
 import { DaemonLog } from "./daemon-log.ts";
 import { CommandError, wordsInside } from "./inside.ts";
 
@@ -119,10 +119,9 @@ export class Keepalived {
 
   /** Has it read its file again. @throws {KeepalivedError} @throws {CommandError} it takes too long, or is gone */
   async reload(): Promise<void> {
-    const pid = await this.pid();
-    if (pid === null) throw new CommandError("keepalived is gone");
     const offset = await this.#log.length();
-    if (!signal(pid, "SIGHUP")) throw new CommandError("keepalived is gone");
+    const pid = await this.pid();
+    if (pid === null || !signal(pid, "SIGHUP")) throw new CommandError("keepalived is gone");
     await this.#awaitWords("Reload complete", offset, () => false);
   }
 

@@ -3,7 +3,7 @@
  * BENCH_ROUNDS (20) is how often of each kind, BENCH_ONLY a part of the kinds' names.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { signal } from "../../agent/signal.ts";
+import { signal } from "../../agent/process.ts";
 import { eventually } from "../support/agent.ts";
 import { Group, VIP } from "../support/group.ts";
 import { withScope } from "../support/scope.ts";

@@ -2,7 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
-import { signal } from "../../agent/signal.ts";
+import { signal } from "../../agent/process.ts";
 import type { Postgres } from "../support/postgres.ts";
 import type { ControllerProcess } from "./controllers.ts";
 import type { Random } from "./random.ts";

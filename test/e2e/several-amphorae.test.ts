@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import t, { type Test } from "tap";
-import { signal } from "../../agent/signal.ts";
+import { signal } from "../../agent/process.ts";
 import { Deployment, type Json, LBAAS, makeFlavor, makeSite, type Site, until } from "../support/deployment.ts";
 import { Machine, WEB_PORT } from "../support/machine.ts";
 import { processesIn } from "../support/namespaces.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { showProcesses } from "../../agent/dataplane/haproxy-socket.ts";
-import { signal } from "../../agent/signal.ts";
+import { signal } from "../../agent/process.ts";
 import { eventually, startAgent, type TestAgent } from "../support/agent.ts";
 import { listener, member, pool } from "../support/specs.ts";
 import { get, Member, OpenConnection, plugTenant, serves, tenantSpec, VIP } from "../support/tenant.ts";

@@ -1,6 +1,6 @@
 /** Several amphorae that serve one VIP at once (ACTIVE_ACTIVE): flows are spread, and stay where they are. */
 import t, { type Test } from "tap";
-import { signal } from "../../agent/signal.ts";
+import { signal } from "../../agent/process.ts";
 import { eventually } from "../support/agent.ts";
 import { Flow, TellingMember } from "../support/flows.ts";
 import { address, Group, type Placing, VIP, VIP6 } from "../support/group.ts";

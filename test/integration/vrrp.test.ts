@@ -3,7 +3,7 @@ import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import t, { type Test } from "tap";
-import { signal } from "../../agent/signal.ts";
+import { signal } from "../../agent/process.ts";
 import { eventually } from "../support/agent.ts";
 import { Group, type Placing, SHARED, VIP } from "../support/group.ts";
 import { Member } from "../support/tenant.ts";

@@ -9,7 +9,7 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import pg from "pg";
-import { signal as send } from "../../agent/signal.ts";
+import { signal as send } from "../../agent/process.ts";
 import { Store, type StoreOptions } from "../../controller/store/database.ts";
 
 /** What tests are told to clean up with; the last one told comes first. */

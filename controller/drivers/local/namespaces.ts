@@ -1,7 +1,7 @@
 /** Network namespaces of this host. */
 import { readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { signal } from "../../../agent/signal.ts";
+import { signal } from "../../../agent/process.ts";
 import { run } from "./command.ts";
 
 const FOLDER = "/run/netns";
